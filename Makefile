@@ -1,0 +1,62 @@
+# make demo   the whole road on synthetic data (core install only)
+# make test   the test suite
+# make bench  benchmarks; make soak  long tests; make lint  ruff and mypy; make docs  generated pages
+# Whatever is needed is installed into .venv from the package registry, within the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-all demo test bench soak lint docs docs-check clean
+
+help:
+	@sed -n '1,5p' Makefile | sed 's/^# //'
+
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cxrdata needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/test: $(VENV)/core
+	$(PIP) -e '.[test,lint]'
+	touch $@
+
+setup: $(VENV)/core
+
+setup-test: $(VENV)/test
+
+setup-all: $(VENV)/test
+	$(PIP) -e '.[train]'
+
+demo: $(VENV)/core
+	$(BIN)/cxrdata demo
+
+test: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not soak'
+
+soak: $(VENV)/test
+	$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/test
+	$(BIN)/python -m benchmarks.run
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/test
+	$(BIN)/python -m docs.generate
+
+docs-check: $(VENV)/test
+	$(BIN)/python -m docs.generate --check
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,90 @@
+"""`cxrdata sources` and `cxrdata synth`: what can be ingested, and stand-ins for it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cxrdata.cli.options import example, overlays_option, quiet_option, rows_options
+from cxrdata.cli.output import emit, progress, remark
+
+
+@click.command(epilog=example("cxrdata sources nih"))
+@click.argument("name", required=False)
+@overlays_option
+@rows_options
+def sources(name: str | None, overlays: Path | None, row_format: str, limit: int | None, out: Path | None) -> None:
+    """List the datasets that can be ingested; with NAME, all about one: the files looked for, the variants that are
+    told apart, where to get it, its licence, and official counts.
+    """
+    from cxrdata.sources.base import Registry
+    from cxrdata.sources.listing import source_page, sources_frame
+
+    registry = Registry(overlays)
+    if name is None:
+        emit(sources_frame(registry), row_format=row_format, limit=limit, out=out)
+    else:
+        sys.stdout.write(source_page(registry.get(name)))
+
+
+@click.command(epilog=example("cxrdata synth data --scale 0.001"))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.001,
+    show_default=True,
+    help="Size; 1 is the official one.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Other seeds, other numbers.")
+@click.option("--only", metavar="NAMES", help="Only these datasets, separated by commas.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="DATASET=NAMES",
+    help="Variants of a dataset's format; -NAME leaves one out; repeatable.",
+)
+@click.option("--list-variants", is_flag=True, help="List the variants.")
+@click.option("--images", is_flag=True, help="Larger pixel data where the layout has DICOM files.")
+@overlays_option
+@quiet_option
+def synth(
+    folder: Path,
+    scale: float,
+    seed: int,
+    only: str | None,
+    variants: tuple[str, ...],
+    list_variants: bool,
+    images: bool,
+    overlays: Path | None,
+    quiet: bool,
+) -> None:
+    """Write the six datasets below DIR in their official layout, formats and quirks, from random numbers.
+
+    A test instrument and first data to try with. Everything is labelled synthetic, in the folders and in the tables
+    built from them. Variants named add to a dataset's usual ones and replace their alternatives.
+    """
+    from cxrdata.sources.write_synthetic import list_variants as variants_frame
+    from cxrdata.sources.write_synthetic import write_datasets
+
+    if list_variants:
+        emit(variants_frame(overlays))
+        return
+    with progress("writing synthetic data", quiet=quiet) as tell:
+        written = write_datasets(
+            folder,
+            scale=scale,
+            seed=seed,
+            only=only,
+            variants=variants,
+            images=images,
+            overlays=overlays,
+            progress=tell,
+        )
+    remark(
+        f"synthetic data written to {folder}: {', '.join(written)}; next: cxrdata build-catalog --root {folder}",
+        quiet=quiet,
+    )

@@ -1,0 +1,213 @@
+"""Errors as data: every problem has a stable code, an exit code and a page in docs/errors.md.
+
+An error that ends a command is raised as `CxrError` and printed as one block. A problem
+with a row or a value is no exception but a record in the `rejects` relation; it carries
+a code of the same list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line (CONTRACT §1)."""
+
+    DONE = 0
+    DATA = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One entry of the list of codes."""
+
+    title: str
+    exit: Exit
+    meaning: str
+
+
+PROBLEMS: dict[str, Problem] = {
+    # 1xx: a file as a whole
+    "CXR-101": Problem("file not found", Exit.ENVIRONMENT, "A path that was named does not exist or cannot be read."),
+    "CXR-102": Problem("file is empty", Exit.DATA, "The file has no bytes; usually a download that broke off."),
+    "CXR-103": Problem(
+        "not a data file",
+        Exit.DATA,
+        "Under an official name lies something else: a web page (usually a login page), a Git LFS pointer, "
+        "a torrent file, a folder, an archive.",
+    ),
+    "CXR-104": Problem("encoding not supported", Exit.DATA, "The file is UTF-16 or UTF-32. Official files are UTF-8."),
+    "CXR-105": Problem("compressed file is damaged", Exit.DATA, "The gzip stream ends early or fails its checksum."),
+    "CXR-106": Problem(
+        "unterminated quote", Exit.DATA, "A quoted field opens and never closes, so no row after it can be trusted."
+    ),
+    "CXR-107": Problem("column missing", Exit.DATA, "A column that the format requires is not in the header."),
+    "CXR-108": Problem(
+        "column duplicated", Exit.DATA, "The header names a column twice; which one is meant is unknown."
+    ),
+    "CXR-109": Problem("worksheet missing", Exit.DATA, "The workbook has no sheet with the columns that are needed."),
+    "CXR-110": Problem("not a workbook", Exit.DATA, "The file is not an Excel workbook (.xlsx) or is damaged."),
+    "CXR-111": Problem("no data rows", Exit.DATA, "The file has a header and nothing below it, or no row survives."),
+    "CXR-112": Problem(
+        "dataset under another's name", Exit.USAGE, "The files found are those of a different dataset than named."
+    ),
+    "CXR-113": Problem(
+        "nothing recognised", Exit.USAGE, "No official file of a known dataset was found where it was looked for."
+    ),
+    "CXR-114": Problem(
+        "dataset incomplete",
+        Exit.DATA,
+        "The file that lists the dataset's images is missing, so the other files have nothing to refer to.",
+    ),
+    "CXR-115": Problem(
+        "same file twice",
+        Exit.USAGE,
+        "Two files claim the same role in one dataset (often a file and its .gz); which one is meant is unknown.",
+    ),
+    "CXR-116": Problem(
+        "split file refused",
+        Exit.DATA,
+        "A split file cannot be turned into keys: an image in two splits, a row number that is missing, repeated or out of range, a word that names no split.",
+    ),
+    # 2xx: a row, refused
+    "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
+    "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),
+    "CXR-203": Problem(
+        "stray quote", Exit.DATA, "A quote stands inside an unquoted field, or text follows a closing quote."
+    ),
+    "CXR-204": Problem("row is not UTF-8", Exit.DATA, "Bytes of the row are not valid UTF-8 (often Latin-1)."),
+    "CXR-205": Problem("row holds NUL bytes", Exit.DATA, "The row holds NUL bytes; usually a disk or transfer error."),
+    "CXR-206": Problem("key missing", Exit.DATA, "The field that identifies the row is empty."),
+    "CXR-207": Problem("key malformed", Exit.DATA, "The identifier is not of the dataset's form."),
+    "CXR-208": Problem("key duplicated", Exit.DATA, "An earlier row has the same key; the first one is kept."),
+    "CXR-209": Problem("image without patient", Exit.DATA, "The dataset has patient ids, and this row has none."),
+    "CXR-210": Problem("row is not JSON", Exit.DATA, "The line is not one JSON object."),
+    "CXR-211": Problem("not a DICOM file", Exit.DATA, "The header cannot be read as DICOM."),
+    "CXR-212": Problem("box outside the image", Exit.DATA, "The box has no area or lies outside the image's frame."),
+    "CXR-213": Problem("table refused the row", Exit.DATA, "The row breaks a rule of the canonical table's schema."),
+    # 3xx: a value, nulled
+    "CXR-301": Problem("not a number", Exit.DATA, "A numeric field holds something else."),
+    "CXR-302": Problem("not a date", Exit.DATA, "A date field holds something else than yyyymmdd."),
+    "CXR-303": Problem(
+        "unknown value", Exit.DATA, "The value is in no vocabulary of `metadata/`; an overlay can add it."
+    ),
+    "CXR-304": Problem("unknown label", Exit.DATA, "The label is not in the dataset's list; an overlay can add it."),
+    "CXR-305": Problem("label value invalid", Exit.DATA, "A label cell holds something else than its coding allows."),
+    "CXR-306": Problem(
+        "contradiction", Exit.DATA, "Two fields of one row contradict each other, so neither is believed."
+    ),
+    "CXR-307": Problem("age unreadable", Exit.DATA, "The age is not in a form that the dataset uses."),
+    "CXR-308": Problem("spreadsheet error", Exit.DATA, "The cell holds a spreadsheet error such as #N/A."),
+    "CXR-309": Problem(
+        "review cell not understood",
+        Exit.DATA,
+        "A cell of the review's workbook is not in the form of its column; the fact is null, the cell is named.",
+    ),
+    # 4xx: the catalog as a whole
+    "CXR-401": Problem(
+        "ledger does not add up",
+        Exit.DATA,
+        "Rows read differ from kept + merged + unmatched + rejected: a defect of cxrdata.",
+    ),
+    "CXR-402": Problem("check failed", Exit.DATA, "A data check (`sql/checks/`) found rows that must not exist."),
+    "CXR-403": Problem("counts differ from the official ones", Exit.DATA, "With --strict, expected counts are checks."),
+    "CXR-404": Problem("schema not met", Exit.DATA, "A canonical table breaks its schema as a whole."),
+    "CXR-405": Problem("build is not whole", Exit.DATA, "A file of the build is missing, changed or added (`verify`)."),
+    "CXR-406": Problem("patients leak", Exit.DATA, "Patients stand on both sides of a split (`annotate`)."),
+    "CXR-407": Problem(
+        "relation without description", Exit.DATA, "A relation or column has no description: a defect of cxrdata."
+    ),
+    "CXR-408": Problem(
+        "ids in a recipe",
+        Exit.DATA,
+        "The condition or the cohort of a split names images or patients, which a recipe to be shared must not hold.",
+    ),
+    "CXR-409": Problem(
+        "rebuilt split differs", Exit.DATA, "A split made from a recipe is not the one that the recipe describes."
+    ),
+    "CXR-410": Problem(
+        "request cannot be met",
+        Exit.DATA,
+        "The images cannot give what a balanced or resampled split needs, such as a cell without any image; the message says what they can give.",
+    ),
+    # 5xx: usage
+    "CXR-501": Problem("unknown name", Exit.USAGE, "A dataset, table, query, variant or other name is not known."),
+    "CXR-502": Problem("wrong usage", Exit.USAGE, "The arguments do not fit together."),
+    "CXR-503": Problem(
+        "query refused",
+        Exit.USAGE,
+        "The query is not valid SQL, or asks for something that a read-only catalog refuses.",
+    ),
+    "CXR-504": Problem(
+        "no image key found", Exit.USAGE, "No column of the file holds image keys that the catalog knows."
+    ),
+    "CXR-505": Problem(
+        "configuration invalid", Exit.USAGE, "cxrdata.toml or an overlay file cannot be read or has unknown keys."
+    ),
+    "CXR-506": Problem("query ran too long", Exit.USAGE, "The query passed its time or memory limit."),
+    "CXR-507": Problem(
+        "nothing to split", Exit.USAGE, "No image is left by the cohort, the condition or the datasets named."
+    ),
+    "CXR-508": Problem(
+        "cohort invalid",
+        Exit.USAGE,
+        "A cohort file is not made of named steps, or a step does not answer with keys of the step before.",
+    ),
+    # 6xx: environment
+    "CXR-601": Problem("no catalog", Exit.ENVIRONMENT, "The folder has no catalog."),
+    "CXR-602": Problem("cannot write", Exit.ENVIRONMENT, "The output folder is not writable or the disk is full."),
+    "CXR-603": Problem("catalog is being written", Exit.ENVIRONMENT, "Another build holds the catalog's lock."),
+    "CXR-604": Problem("component not installed", Exit.ENVIRONMENT, "The command needs an optional part of cxrdata."),
+    "CXR-605": Problem("input or output failed", Exit.ENVIRONMENT, "The operating system reported an error."),
+    "CXR-606": Problem(
+        "build was killed", Exit.ENVIRONMENT, "A worker process ended unexpectedly, often for lack of memory."
+    ),
+    "CXR-699": Problem("unexpected", Exit.ENVIRONMENT, "Something that should not happen: a defect of cxrdata."),
+}
+
+
+class CxrError(Exception):
+    """A problem that ends the command: what is wrong, where, and what to do.
+
+    `where` is `file:line column` as far as known. `code` must be in `PROBLEMS`.
+    """
+
+    def __init__(self, code: str, problem: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(problem)
+        self.code = code
+        self.problem = problem
+        self.where = where
+        self.fix = fix
+        self.exit = PROBLEMS[code].exit
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Raised in worker processes too; the default would lose the keyword arguments.
+        return (_rebuild, (self.code, self.problem, self.where, self.fix))
+
+    def __str__(self) -> str:
+        return self.block()
+
+    def block(self) -> str:
+        """The error as it is printed."""
+        lines = [f"error {self.code}: {self.problem}"]
+        if self.where:
+            lines.append(f"  at:  {self.where}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+def _rebuild(code: str, problem: str, where: str | None, fix: str | None) -> CxrError:
+    return CxrError(code, problem, where=where, fix=fix)
+
+
+def nearest(name: str, known: list[str], *, most: int = 3) -> str:
+    """A hint `; did you mean X?` for a misspelt name, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=most, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

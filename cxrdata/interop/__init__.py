@@ -1,0 +1,1 @@
+"""Layouts of other people's code: what they read and what they write."""

@@ -1,0 +1,1 @@
+"""The review: which public medical imaging datasets exist, and how old their patients are."""

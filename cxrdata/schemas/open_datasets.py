@@ -1,0 +1,141 @@
+"""The table `open_datasets`: the review's facts, and the text file that ships them.
+
+`catalog/open_datasets.tsv` holds the table as text: tab separated, lists joined by `|`, empty cells null.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cxrdata.errors import CxrError
+from cxrdata.resources import data_folder
+from cxrdata.schemas.tables import _BOOL, _INT, _REAL, _TEXT, _TEXTS, _table, column
+from cxrdata.vocabularies import read_tsv
+
+FILE_NAME = "open_datasets.tsv"
+FORMAT_VERSION = 1
+LIST_SEPARATOR = "|"
+SOURCES = ("challenges", "benchmarks", "highly_cited", "collections")
+PARTS = ("grand_challenge", "kaggle", "msd", "medfair", "amos", "midrc", "stanford_aimi", "tcia")
+AGE_CLASSES = ("adult", "children", "both", "adult_prenatal")
+AGE_DOCUMENTED_HOW = ("Patient-Level", "Binned Patient-Level", "Summary Statistics", "Task/Data Description")
+IMPUTED_FROM = ("sequences", "images", "patients")
+_REALS = pl.List(pl.Float64)
+
+OPEN_DATASETS = _table(
+    "open_datasets",
+    "The review of public medical imaging datasets: one row an entry of a source, facts only (after Hua et al., medRxiv 2025.06.06.25328913). A dataset that several sources list has an entry in each.",
+    ("entry",),
+    {
+        "entry": column(
+            _INT,
+            "Place of the entry: challenges, benchmarks, highly cited datasets, then the collections of MIDRC, Stanford AIMI and TCIA.",
+            nullable=False,
+            at_least=1,
+        ),
+        "source": column(_TEXT, "challenges, benchmarks, highly_cited or collections.", nullable=False, values=SOURCES),
+        "part": column(_TEXT, "Platform, benchmark or collection within the source.", values=PARTS),
+        "dataset_name": column(_TEXT, "Name of the dataset as the review has it.", nullable=False),
+        "listed_before": column(_BOOL, "Whether an entry of exactly this name stands above.", nullable=False),
+        "links": column(_TEXTS, "Where the dataset is published."),
+        "paper_links": column(_TEXTS, "Papers that describe it."),
+        "modalities": column(_TEXTS, "Imaging modalities."),
+        "modality_shares": column(
+            _REALS,
+            "Share of each modality, in their order: as stated, where sums may differ from 1, else equal.",
+        ),
+        "organs": column(_TEXTS, "Organs or body parts."),
+        "task_categories": column(_TEXTS, "Kinds of task."),
+        "institutions": column(_TEXTS, "Where the data come from; null inside the list where only a country is known."),
+        "institution_countries": column(_TEXTS, "Country of each institution, in their order."),
+        "patients_stated": column(_INT, "Patients as the source says.", at_least=0),
+        "sequences_stated": column(_INT, "Imaging sequences as the source says.", at_least=0),
+        "images_stated": column(_INT, "Images as the source says.", at_least=0),
+        "patients": column(
+            _INT,
+            "Patients, imputed where not stated: the sequences of CT and MRI, half the images of fundus photography.",
+            at_least=0,
+        ),
+        "patients_imputed_from": column(
+            _TEXT, "What `patients` was imputed from; null if stated.", values=IMPUTED_FROM
+        ),
+        "sequences": column(_INT, "Sequences; where not stated the patients stated, else the images.", at_least=0),
+        "sequences_imputed_from": column(
+            _TEXT, "What `sequences` was imputed from; null if stated.", values=IMPUTED_FROM
+        ),
+        "age_class": column(_TEXT, "adult, children, both or adult_prenatal; null when unknown.", values=AGE_CLASSES),
+        "adult_share_low": column(_REAL, "Least share of adults that the statement allows.", at_least=0),
+        "adult_share_high": column(_REAL, "Largest share of adults that the statement allows.", at_least=0),
+        "adult_share": column(
+            _REAL, "Share of adults as the publication takes it: `more than x %` is x; null when unknown.", at_least=0
+        ),
+        "age_documented": column(_BOOL, "Whether age is documented."),
+        "age_documented_how": column(_TEXT, "In what form age is documented.", values=AGE_DOCUMENTED_HOW),
+        "age_complete": column(_BOOL, "Whether every patient has an age."),
+        "age_mean_years": column(_REAL, "Mean age in years.", at_least=0),
+        "age_median_years": column(_REAL, "Median age in years.", at_least=0),
+        "age_min_years": column(_REAL, "Youngest age in years.", at_least=0),
+        "age_max_years": column(_REAL, "Oldest age in years; null with a known youngest: unbounded.", at_least=0),
+        "female_share": column(_REAL, "Share of female patients, if documented.", at_least=0),
+        "male_share": column(_REAL, "Share of male patients, if documented.", at_least=0),
+        "races": column(_TEXTS, "Races and ethnicities that the dataset documents, as it names them."),
+        "race_shares": column(_REALS, "Share of each, in their order."),
+        "secondary_of": column(_TEXTS, "Datasets that this one takes data from."),
+        "cancer": column(_BOOL, "Whether name, description, inclusion criteria or task name a cancer.", nullable=False),
+    },
+    per_dataset=False,
+)
+
+
+def open_datasets_text(frame: pl.DataFrame, *, source: str) -> str:
+    """The table as the text of its file; `source` says in one line what it was made from."""
+    lines = [
+        "# Public medical imaging datasets: facts of the review, one row an entry. Lists are joined by `|`.",
+        f"# Format {FORMAT_VERSION}. Source: {source}",
+        "\t".join(frame.columns),
+    ]
+    lines += ["\t".join(_cell(value) for value in row) for row in frame.iter_rows()]
+    return "\n".join(lines) + "\n"
+
+
+def read_open_datasets(path: Path | None = None) -> pl.DataFrame:
+    """The facts of `path`, else those that ship. Raises CxrError CXR-101, CXR-505."""
+    path = path or data_folder("catalog") / FILE_NAME
+    if not path.is_file():
+        raise CxrError(
+            "CXR-101", "the file of the review's facts does not exist", where=str(path), fix="check the path"
+        )
+    frame = read_tsv(path)
+    if frame.columns != OPEN_DATASETS.columns:
+        lacking = [name for name in OPEN_DATASETS.columns if name not in frame.columns]
+        problem = f"the file lacks the column {lacking[0]}" if lacking else "the columns are not those of open_datasets"
+        raise CxrError("CXR-505", problem, where=path.name, fix="make it with `cxrdata review import`")
+    try:
+        return frame.select(_typed(name, dtype) for name, dtype in OPEN_DATASETS.types().items())
+    except pl.exceptions.InvalidOperationError as error:
+        raise CxrError(
+            "CXR-505", str(error).splitlines()[0], where=path.name, fix="make it with `cxrdata review import`"
+        ) from error
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - any cell of the table
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return LIST_SEPARATOR.join(_cell(part) for part in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _typed(name: str, dtype: Any) -> pl.Expr:  # noqa: ANN401 - a polars type
+    text = pl.col(name)
+    if isinstance(dtype, pl.List):
+        parts = text.str.split(LIST_SEPARATOR)
+        return parts.list.eval(pl.when(pl.element() != "").then(pl.element())).cast(dtype).alias(name)
+    if dtype == _BOOL:
+        return pl.when(text == "true").then(statement=True).when(text == "false").then(statement=False).alias(name)
+    return text.cast(dtype)

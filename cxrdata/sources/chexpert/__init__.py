@@ -1,0 +1,1 @@
+"""CheXpert, with its test set, demographics workbook and CheXpert Plus."""

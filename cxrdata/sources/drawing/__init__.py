@@ -1,0 +1,1 @@
+"""What the synthetic writers of several datasets draw with: exact totals, labelers' states, readers, DICOM files."""

@@ -1,0 +1,1 @@
+"""MIMIC-CXR-JPG with the demographics of MIMIC-IV."""

@@ -1,0 +1,1 @@
+"""VinDr-CXR (PhysioNet, and the Kaggle competition made from it)."""

@@ -1,0 +1,1 @@
+"""VinDr-PCXR, the paediatric VinDr data set (PhysioNet)."""

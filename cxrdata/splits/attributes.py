@@ -1,0 +1,113 @@
+"""Attributes that a split can be balanced, stratified or matched by, for any images of a catalog.
+
+An attribute is named as on the command line: a column of `images` (`race`, `sex`, `view`, `manufacturer`, …);
+`age_group:SCHEME`; a canonical finding, read under a label policy; `healthy`; `disease`, the three classes of
+Glocker et al. 2023. Its values are text; null is unknown, not assessed, or left open by the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cxrdata.errors import CxrError, nearest
+from cxrdata.harmonise.age import age_group_in
+
+if TYPE_CHECKING:
+    from cxrdata.store.catalog import Catalog
+
+SCHEME = "age_group:"
+DISEASE = "disease"
+HEALTHY = "healthy"
+POLICY = "ignore"
+KEYS = ("dataset", "image_id")
+# Measures take nearly as many values as there are images: they are no groups.
+_NO_GROUPS = (
+    "image_id", "path", "source_row", "age_years", "age_low_years", "age_high_years", "age_raw", "study_date", "pixel_spacing_row_mm",
+    "pixel_spacing_column_mm", "patient_size_m", "patient_weight_kg", "image_uid", "patient_id", "study_id",
+)  # fmt: skip
+_DISEASE_SQL = "CASE WHEN labeler IS NULL THEN NULL WHEN pleural_effusion = 1 THEN 'Pleural Effusion' WHEN no_finding = 1 THEN 'No Finding' ELSE 'Other' END"
+_STATES = {1: "positive", 0: "negative", -1: "uncertain"}
+
+
+def check_attributes(catalog: Catalog, names: Sequence[str]) -> None:
+    """Raise CxrError CXR-501 for the first name that is no attribute, with the nearest ones."""
+    columns = image_columns(catalog)
+    findings = _findings(catalog)
+    schemes = _schemes(catalog)
+    known = [*columns, *findings, HEALTHY, DISEASE, *(SCHEME + scheme for scheme in schemes)]
+    for name in names:
+        if name not in known:
+            fix = (
+                "a column of images (`cxrdata describe images`), a finding, healthy, disease, or age_group:SCHEME with SCHEME one of "
+                + ", ".join(schemes)
+            )
+            if name in _NO_GROUPS:
+                raise CxrError(
+                    "CXR-501", f"{name!r} takes a value of its own for nearly every image; it makes no groups", fix=fix
+                )
+            raise CxrError("CXR-501", f"there is no attribute {name!r}{nearest(name, known)}", fix=fix)
+
+
+def image_columns(catalog: Catalog) -> list[str]:
+    """Columns of `images` that make groups."""
+    return [name for name in catalog.table("images").collect_schema().names() if name not in _NO_GROUPS]
+
+
+def is_finding(catalog: Catalog, name: str) -> bool:
+    """Whether an attribute is a label."""
+    return name in _findings(catalog)
+
+
+def with_attributes(
+    catalog: Catalog, rows: pl.DataFrame, names: Sequence[str], *, policy: str = POLICY
+) -> pl.DataFrame:
+    """`rows` (dataset, image_id, …) with one String column an attribute added, in the order of the rows.
+
+    policy: what becomes of uncertain and unmentioned labels (`Catalog.labels`). An image that the catalog does not know
+    has null throughout; columns that `rows` has already stay as they are.
+
+    Raises CxrError CXR-501 for an unknown attribute or policy.
+    """
+    check_attributes(catalog, names)
+    wanted = [name for name in dict.fromkeys(names) if name not in rows.columns]
+    frames = []
+    if from_images := [name for name in wanted if name in image_columns(catalog) or name.startswith(SCHEME)]:
+        frames.append(_from_images(catalog, from_images))
+    if findings := [name for name in wanted if name in _findings(catalog)]:
+        labels = catalog.labels(findings=findings, policy=policy)
+        frames.append(
+            labels.select(
+                *KEYS, *(pl.col(name).replace_strict(_STATES, return_dtype=pl.String) for name in findings)
+            ).lazy()
+        )
+    if DISEASE in wanted:
+        frames.append(catalog.sql(f"SELECT dataset, image_id, {_DISEASE_SQL} AS {DISEASE} FROM image_labels").lazy())
+    if HEALTHY in wanted:
+        said = "CASE healthy WHEN true THEN 'healthy' WHEN false THEN 'not healthy' END"
+        frames.append(catalog.sql(f"SELECT dataset, image_id, {said} AS {HEALTHY} FROM healthy").lazy())
+    joined = rows.lazy()
+    for frame in frames:
+        joined = joined.join(frame, on=KEYS, how="left", maintain_order="left")
+    return joined.select(*rows.columns, *wanted).collect()
+
+
+def _from_images(catalog: Catalog, names: list[str]) -> pl.LazyFrame:
+    columns = [pl.col(name).cast(pl.String) for name in names if not name.startswith(SCHEME)]
+    groups = catalog.table("age_groups").sort("scheme", "group_order").collect()
+    columns += [
+        age_group_in(groups.filter(scheme=name.removeprefix(SCHEME))).alias(name)
+        for name in names
+        if name.startswith(SCHEME)
+    ]
+    return catalog.table("images").select(*KEYS, *columns)
+
+
+def _findings(catalog: Catalog) -> list[str]:
+    return catalog.table("findings").sort("finding_order").select("finding").collect()["finding"].to_list()
+
+
+def _schemes(catalog: Catalog) -> list[str]:
+    return catalog.table("age_groups").select("scheme").unique().sort("scheme").collect()["scheme"].to_list()

@@ -1,0 +1,175 @@
+"""Workbooks that were altered: moved sheets and columns are read, what is gone or broken is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrdata.errors import CxrError
+from cxrdata.review import workbook as sheets
+from cxrdata.review.facts import Import, import_workbook
+from cxrdata.review.workbook import REPACKAGING, SHEETS
+from tests.review.workbooks import ADULTS, write_workbook
+
+
+def one(folder: Path, **cells: Any) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """The facts of one challenge, and the cells named: (cell, value, message)."""
+    columns = {getattr(sheets, key): value for key, value in cells.items()}
+    made = import_workbook(write_workbook(folder / "w.xlsx", {"Challenges": [{**ADULTS, **columns}]}))
+    return made.facts.row(0, named=True), made.problems.select("cell", "value", "message").rows()
+
+
+def test_moved_sheets_and_columns_change_nothing(tmp_path: Path) -> None:
+    rows = {"Challenges": [ADULTS], REPACKAGING: [{sheets.NAME: "Adults", sheets.SECONDARY: "One\nTwo"}]}
+    straight = import_workbook(write_workbook(tmp_path / "a.xlsx", rows))
+    order = [REPACKAGING, *reversed([sheet.title for sheet in SHEETS])]
+    moved = import_workbook(write_workbook(tmp_path / "b.xlsx", rows, order=order, moved_columns=True))
+    assert straight.facts.equals(moved.facts)
+    assert straight.facts["secondary_of"].to_list()[0] == ["One", "Two"]
+
+
+def test_a_renamed_column_is_named(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {}, renamed={sheets.ADULT: "Adult or child"})
+    with pytest.raises(CxrError) as caught:
+        import_workbook(path)
+    assert caught.value.code == "CXR-107"
+    assert caught.value.block().splitlines()[:2] == [
+        "error CXR-107: the header lacks 'Peds vs. Adult'",
+        "  at:  w.xlsx [Challenges]:1",
+    ]
+
+
+def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
+    order = [REPACKAGING, *(sheet.title for sheet in SHEETS if sheet.title != "Benchmarks")]
+    with pytest.raises(CxrError) as caught:
+        import_workbook(write_workbook(tmp_path / "w.xlsx", {}, order=order))
+    assert caught.value.code == "CXR-109"
+    assert caught.value.problem == "the workbook has no sheet 'Benchmarks'"
+
+
+def test_country_without_institution_is_kept(tmp_path: Path) -> None:
+    facts, named = one(tmp_path, INSTITUTIONS="Hospital(Peru)\nN/A (China)")
+    assert facts["institutions"] == ["Hospital", None]
+    assert facts["institution_countries"] == ["Peru", "China"]
+    assert one(tmp_path, INSTITUTIONS="N/A (China)")[0]["institutions"] is None
+    assert one(tmp_path, INSTITUTIONS="N/A")[0]["institution_countries"] is None
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    ("text", "age_class", "low", "high", "point"),
+    [
+        ("Adult", "adult", 1.0, 1.0, 1.0),
+        ("Peds", "children", 0.0, 0.0, 0.0),
+        ("Peds, Adult", "both", 0.0, 1.0, None),
+        ("Peds, Adult (>97.5%)", "both", 0.975, 1.0, 0.975),
+        ("Peds, Adult (97.5%)", "both", 0.975, 0.975, 0.975),
+        ("Adult/Prenatal", "adult_prenatal", 0.0, 1.0, 1.0),
+        ("N/A", None, 0.0, 1.0, None),
+        (None, None, 0.0, 1.0, None),
+    ],
+)
+def test_share_of_adults(
+    tmp_path: Path, text: str | None, age_class: str | None, low: float, high: float, point: float | None
+) -> None:
+    facts, named = one(tmp_path, ADULT=text)
+    found = [facts[name] for name in ("age_class", "adult_share_low", "adult_share_high", "adult_share")]
+    assert found == [age_class, low, high, point]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "fact", "kept", "cell", "value", "message"),
+    [
+        (
+            "ADULT", "Peds, Adult (>101%)", "adult_share", None, "I2", "Peds, Adult (>101%)",
+            "neither Adult, Peds, `Peds, Adult`, `Peds, Adult (>x%)` nor Adult/Prenatal",
+        ),
+        (
+            "SAMPLE_SIZE", "Patients: 10\nScans: 7", "patients", 10, "G2", "Scans: 7",
+            "a line is not `Patients|Sequences|Images: number`, once each",
+        ),
+        (
+            "SAMPLE_SIZE", "Patients: many", "patients", None, "G2", "Patients: many",
+            "a line is not `Patients|Sequences|Images: number`, once each",
+        ),
+        (
+            "INSTITUTIONS", "Hospital of Lima", "institutions", None, "E2", "Hospital of Lima",
+            "a line is not `Institution (Country)`",
+        ),
+        (
+            "AGE_HOW", "Somehow", "age_documented_how", None, "C2", "Somehow",
+            "not among Patient-Level, Binned Patient-Level, Summary Statistics, Task/Data Description",
+        ),
+        ("AGE_COMPLETE", "perhaps", "age_complete", None, "D2", "perhaps", "neither TRUE nor FALSE"),
+        (
+            "DEMOGRAPHICS", "Avg. Age: sixty", "age_mean_years", None, "F2", "sixty",
+            "the age is not a number of years or days",
+        ),
+        ("DEMOGRAPHICS", "Age Range: old", "age_min_years", None, "F2", "old", "the age range is not `a to b years`"),
+        ("DEMOGRAPHICS", "Sex: half", "female_share", None, "F2", "half", "the shares are not `A (x%), B (y%)`"),
+        (
+            "DEMOGRAPHICS", "Sex: F (60%), M (41%)", "female_share", 0.6, "F2", "F (60%), M (41%)",
+            "the shares sum to 101 %; they are kept as stated",
+        ),
+        ("AGE_COMPLETE", "#N/A", "age_complete", None, "D2", "#N/A", "the cell holds a spreadsheet error"),
+        (
+            "ORGANS", "Chest, Head|Neck", "organs", ["Chest"], "J2", "Head|Neck",
+            "an item holds '|', which parts the items of a list",
+        ),
+    ],
+)  # fmt: skip
+def test_cells_that_do_not_parse_are_named(
+    tmp_path: Path, column: str, text: str, fact: str, kept: Any, cell: str, value: str, message: str
+) -> None:
+    facts, named = one(tmp_path, **{column: text})
+    assert facts[fact] == kept
+    assert named == [(cell, value, message)]
+
+
+def test_ages_in_years_and_days(tmp_path: Path) -> None:
+    facts, named = one(tmp_path, DEMOGRAPHICS="Avg. Age: 36.525 days\nAge Range: 0 to 14 days")
+    assert facts["age_mean_years"] == pytest.approx(0.1)
+    assert facts["age_max_years"] == pytest.approx(14 / 365.25)
+    mixed, _ = one(tmp_path, DEMOGRAPHICS="Age Range: 5 days to 16 years\nMedian Age: 46.6")
+    assert (mixed["age_min_years"], mixed["age_max_years"]) == (pytest.approx(5 / 365.25), 16.0)
+    assert mixed["age_median_years"] == 46.6
+    above, _ = one(tmp_path, DEMOGRAPHICS="Age Range: 12 years and above")
+    assert (above["age_min_years"], above["age_max_years"], named) == (12.0, None, [])
+
+
+def test_shares_of_modalities(tmp_path: Path) -> None:
+    equal, _ = one(tmp_path, MODALITIES="CT, MRI")
+    assert (equal["modalities"], equal["modality_shares"]) == (["CT", "MRI"], [0.5, 0.5])
+    stated, named = one(tmp_path, MODALITIES="CT, MRI", DEMOGRAPHICS="Modality: MRI (80%), CT (20%)")
+    assert (stated["modalities"], stated["modality_shares"], named) == (["MRI", "CT"], [0.8, 0.2], [])
+
+
+@pytest.mark.parametrize(
+    ("modality", "size", "patients", "imputed"),
+    [
+        ("CT", "Sequences: 7", 7, "sequences"),
+        ("CT, X-ray", "Sequences: 7", 7, "sequences"),
+        ("X-ray", "Sequences: 7", None, None),
+        ("Fundus", "Images: 45", 23, "images"),
+        ("X-ray", "Images: 45", None, None),
+        ("MRI", "Patients: 3\nSequences: 7", 3, None),
+    ],
+)
+def test_patients_are_imputed(
+    tmp_path: Path, modality: str, size: str, patients: int | None, imputed: str | None
+) -> None:
+    facts, _ = one(tmp_path, MODALITIES=modality, SAMPLE_SIZE=size)
+    assert (facts["patients"], facts["patients_imputed_from"]) == (patients, imputed)
+
+
+def test_rows_without_a_name_are_counted(tmp_path: Path) -> None:
+    rows = [ADULTS, {sheets.NAME: None, sheets.ADULT: "Adult"}]
+    made: Import = import_workbook(write_workbook(tmp_path / "w.xlsx", {"Challenges": rows}))
+    assert made.skipped_rows == 1
+    assert made.problems.select("cell", "message").rows() == [
+        ("A3", "the row has no name of a dataset and is left out")
+    ]
+    assert made.sentence() == "6 datasets listed; 1 cell not understood or doubtful; 1 row without a name left out"

@@ -1,0 +1,1 @@
+"""Training on the catalog (torch): a package of its own, filled by *Training*. cxrdata never imports it."""
