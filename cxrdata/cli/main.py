@@ -88,53 +88,41 @@ def cli() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way a command can end
+def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors go to stderr as one block."""
     arguments = list(arguments)
     debug = "--debug" in arguments or bool(os.environ.get(DEBUG_VARIABLE))
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         result = cli.main(args=arguments, prog_name="cxrdata", standalone_mode=False)
-    except CxrError as error:
-        return _fail(error, debug=debug)
-    except click.NoSuchOption as error:
-        return _fail(_misplaced(error, arguments), debug=debug)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "cxrdata"
-        return _fail(
-            CxrError("CXR-502", error.format_message(), fix=f"`{command} --help` shows how it is used"), debug=debug
-        )
     except (KeyboardInterrupt, click.Abort):
         return _interrupted()
     except BrokenPipeError:
         # The reader has gone (`| head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except OSError as error:
-        where = str(error.filename) if error.filename else None
-        return _fail(
-            CxrError(
-                "CXR-605",
-                error.strerror or str(error),
-                where=where,
-                fix="check the path, its permissions and the space left",
-            ),
-            debug=debug,
-        )
-    except MemoryError:
-        return _fail(
-            CxrError("CXR-606", "there is not enough memory", fix="try --workers 1, or a machine with more"),
-            debug=debug,
-        )
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
-        if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
-            return _interrupted()
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _fail(
-            CxrError("CXR-699", text, fix="this is a defect of cxrdata; please report it with what --debug prints"),
-            debug=debug,
-        )
+        return _interrupted() if _came_of_ctrl_c(error) else _fail(_as_told(error, arguments), debug=debug)
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _as_told(error: Exception, arguments: Sequence[str]) -> CxrError:
+    """Any error as one with a code and a way out."""
+    if isinstance(error, CxrError):
+        return error
+    if isinstance(error, click.NoSuchOption):
+        return _misplaced(error, arguments)
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "cxrdata"
+        return CxrError("CXR-502", error.format_message(), fix=f"`{command} --help` shows how it is used")
+    if isinstance(error, OSError):
+        where = str(error.filename) if error.filename else None
+        fix = "check the path, its permissions and the space left"
+        return CxrError("CXR-605", error.strerror or str(error), where=where, fix=fix)
+    if isinstance(error, MemoryError):
+        return CxrError("CXR-606", "there is not enough memory", fix="try --workers 1, or a machine with more")
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return CxrError("CXR-699", text, fix="this is a defect of cxrdata; please report it with what --debug prints")
 
 
 def _misplaced(error: click.NoSuchOption, arguments: Sequence[str]) -> CxrError:
@@ -148,6 +136,19 @@ def _misplaced(error: click.NoSuchOption, arguments: Sequence[str]) -> CxrError:
         options = " ".join(arguments[:place])
         fix = f"options come after the command: `cxrdata {command} {options}`"
     return CxrError("CXR-502", error.format_message(), fix=fix)
+
+
+def _came_of_ctrl_c(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C as DuckDB tells it, or arose while Ctrl-C was cleaned up after: a connection cannot be
+    closed while a thread that the interrupt left behind still uses it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        if isinstance(cause, RuntimeError) and str(cause) == _DUCKDB_INTERRUPTED:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _interrupted() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import duckdb
 import polars as pl
 
 from cxrdata.errors import CxrError
+from cxrdata.interrupts import in_threads
 from cxrdata.keys import declared_keys
 from cxrdata.resources import data_folder
 from cxrdata.schemas.validate import conform
@@ -157,8 +157,7 @@ def _count_expected(
         with connection.cursor() as cursor:
             return cursor.execute(sql).fetchall()[0][0]
 
-    with ThreadPoolExecutor(LOADERS) as pool:
-        found = list(pool.map(lambda one: count(one[1].sql), wanted))
+    found = in_threads(lambda one: count(one[1].sql), wanted, LOADERS)
     return [
         (name, expected.what, expected.count, n, expected.confidence)
         for (name, expected), n in zip(wanted, found, strict=True)
@@ -173,15 +172,14 @@ def _run_checks(connection: duckdb.DuckDBPyConnection) -> None:
         with connection.cursor() as cursor:
             return cursor.execute(path.read_text(encoding="utf-8")).fetchmany(3)
 
-    with ThreadPoolExecutor(LOADERS) as pool:
-        for path, rows in zip(paths, pool.map(failing, paths), strict=True):
-            if rows:
-                raise CxrError(
-                    "CXR-402",
-                    f"the data check {path.stem} found rows that must not exist: {'; '.join(str(row) for row in rows)}",
-                    where=f"sql/checks/{path.name}",
-                    fix="if the files are official and unchanged, this is a defect of cxrdata; please report it",
-                )
+    for path, rows in zip(paths, in_threads(failing, paths, LOADERS), strict=True):
+        if rows:
+            raise CxrError(
+                "CXR-402",
+                f"the data check {path.stem} found rows that must not exist: {'; '.join(str(row) for row in rows)}",
+                where=f"sql/checks/{path.name}",
+                fix="if the files are official and unchanged, this is a defect of cxrdata; please report it",
+            )
 
 
 def _store_counts(build: BuildFolder, counts: pl.DataFrame) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from typing import Any
 
 from cxrdata.errors import CxrError
 from cxrdata.harmonise.race import DEFAULT_SCHEME
+from cxrdata.interrupts import Interrupts, held_back
 from cxrdata.processes import process_pool, start_fork_server
 from cxrdata.resources import data_folder
 from cxrdata.sources.base import Registry, Source, SourceFiles
-from cxrdata.sources.discover import find
+from cxrdata.sources.discover import Found, find
 from cxrdata.stages import code_digest, make_private, remove_unfinished, stage_key, unfinished
 from cxrdata.store.dataset_stage import DatasetJob, DatasetStage, dataset_key, run_dataset
 from cxrdata.store.fingerprints import fingerprint_files
@@ -61,8 +62,22 @@ class BuildResult:
 
 
 def build_catalog(request: BuildRequest, progress: Callable[[str], None] = lambda _: None) -> BuildResult:
-    """Build and publish. Raises CxrError; then nothing is published and the old catalog stands."""
-    if request.workers > 1 and not CatalogFolder(request.catalog).current.exists():
+    """Build and publish. Raises CxrError; then nothing is published and the old catalog stands.
+
+    Ctrl-C is answered between the steps, and at once while workers are waited for.
+    """
+    with held_back() as interrupts:
+
+        def step(text: str) -> None:
+            interrupts.check()
+            progress(text)
+
+        return _build_catalog(request, step, interrupts)
+
+
+def _build_catalog(request: BuildRequest, progress: Callable[[str], None], interrupts: Interrupts) -> BuildResult:
+    several = len(request.named) > 1 or bool(request.roots)
+    if several and request.workers > 1 and not CatalogFolder(request.catalog).current.exists():
         start_fork_server(request.workers, _PRELOAD)  # with nothing built yet, workers will be needed
     registry = Registry(request.overlays)
     vocabularies = Vocabularies.load(request.overlays)
@@ -81,7 +96,7 @@ def build_catalog(request: BuildRequest, progress: Callable[[str], None] = lambd
     with locked(folder):
         crash_point(1)
         with writing(folder.path):
-            result = _build(request, folder, registry, vocabularies, found.datasets, found.unclaimed, progress)
+            result = _build(request, folder, registry, vocabularies, found, progress, interrupts)
     result.left_out[:0] = found.left_out
     return result
 
@@ -91,26 +106,26 @@ def _build(
     folder: CatalogFolder,
     registry: Registry,
     vocabularies: Vocabularies,
-    datasets: list[SourceFiles],
-    unclaimed: list[str],
+    found: Found,
     progress: Callable[[str], None],
+    interrupts: Interrupts,
 ) -> BuildResult:
     for place in (folder.path, folder.builds, folder.cache, folder.stages):
         remove_unfinished(place)
     progress("comparing the files with the last build")
-    fingerprints = fingerprint_files(datasets, folder.cache / "files.json")
+    fingerprints = fingerprint_files(found.datasets, folder.cache / "files.json")
     crash_point(2)
-    jobs = [_job(request, folder, files, fingerprints, vocabularies) for files in datasets]
+    jobs = [_job(request, folder, files, fingerprints, vocabularies) for files in found.datasets]
     code = code_digest()
     keys = {job.dataset: dataset_key(job, code) for job in jobs}
     inputs = stage_key(datasets=keys, sql=_sql_digest(), strict=request.strict)
     if (current := _unchanged(folder, inputs)) is not None:
         _drop_old_stages(folder, keys)  # the last build may have been killed before it did
         return BuildResult(
-            current, unchanged=True, reused=[job.dataset for job in jobs], left_out=[], unclaimed=unclaimed
+            current, unchanged=True, reused=[job.dataset for job in jobs], left_out=[], unclaimed=found.unclaimed
         )
     try:
-        stages, left_out = _run_jobs(jobs, code, request, progress)
+        stages, left_out = _run_jobs(jobs, code, request, progress, interrupts)
     finally:
         remove_unfinished(folder.stages)  # of workers that were ended
     crash_point(4)
@@ -133,7 +148,7 @@ def _build(
         unchanged=False,
         reused=[stage.dataset for stage in stages if stage.reused],
         left_out=left_out,
-        unclaimed=unclaimed,
+        unclaimed=found.unclaimed,
     )
 
 
@@ -163,7 +178,11 @@ def _job(
 
 
 def _run_jobs(
-    jobs: list[DatasetJob], code: str, request: BuildRequest, progress: Callable[[str], None]
+    jobs: list[DatasetJob],
+    code: str,
+    request: BuildRequest,
+    progress: Callable[[str], None],
+    interrupts: Interrupts,
 ) -> tuple[list[DatasetStage], list[tuple[str, CxrError]]]:
     """All stages, the largest first; results in the order of `jobs`."""
     order = sorted(jobs, key=lambda job: -job.size)
@@ -171,7 +190,7 @@ def _run_jobs(
     failed: dict[str, CxrError] = {}
     if request.workers > 1 and len(jobs) > 1:
         try:
-            with process_pool(min(request.workers, len(jobs)), _PRELOAD) as pool:
+            with interrupts.let_through(), process_pool(min(request.workers, len(jobs)), _PRELOAD) as pool:
                 futures = {pool.submit(run_dataset, job, code): job for job in order}
                 for future in as_completed(futures):
                     _settle(
@@ -183,6 +202,7 @@ def _run_jobs(
         for job in order:
             outcome = partial(run_dataset, job, code)
             _settle(job, outcome, done, failed, keep_going=request.keep_going, progress=progress)
+            interrupts.check()
     if not done:
         raise next(iter(failed.values()))
     ordered = [job.dataset for job in jobs]

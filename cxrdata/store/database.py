@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from cxrdata.errors import CxrError
+from cxrdata.interrupts import in_threads
 from cxrdata.schemas.label_views import describe_label_view
 from cxrdata.schemas.names import LABEL_VIEWS, label_codes_name, label_view_columns, readings_name, states_name
 from cxrdata.schemas.views import ASSESSMENTS, HEALTHY, LABEL_COUNTS, LABELER_PAIRS, LABELS, READINGS, VIEWS, View
@@ -107,10 +107,7 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, tables: list[StoredTab
             _create_table(cursor, table)
             cursor.execute("COMMIT")
 
-    with ThreadPoolExecutor(LOADERS) as pool:
-        order = sorted(tables, key=lambda table: -sum(file.stat().st_size for file in table.files))
-        for done in [pool.submit(load, table) for table in order]:
-            done.result()
+    in_threads(load, sorted(tables, key=lambda table: -sum(file.stat().st_size for file in table.files)), LOADERS)
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, table: StoredTable) -> None:
@@ -173,8 +170,7 @@ def store_views(connection: duckdb.DuckDBPyConnection, labelled: list[Labelled],
             cursor.execute(f"USE {quoted(database)}")
             cursor.execute(statement)
 
-    with ThreadPoolExecutor(LOADERS) as pool:
-        list(pool.map(run, statements))
+    in_threads(run, statements, LOADERS)
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, labelled: list[Labelled], readers: list[str]) -> None:

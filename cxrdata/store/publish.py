@@ -131,9 +131,12 @@ def _is_whole(build: BuildFolder) -> bool:
 def replace_text(path: Path, text: str) -> None:
     """Write a small file atomically and durably."""
     aside = unfinished(path)
-    aside.write_text(text, encoding="utf-8")
-    sync_path(aside)
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        sync_path(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     sync_path(path.parent)
 
 

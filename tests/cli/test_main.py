@@ -79,6 +79,20 @@ def test_interrupted_is_130(say: Callable[..., Said], monkeypatch: pytest.Monkey
     assert (said.code, said.err) == (130, "interrupted\n")
 
 
+def test_an_error_while_cleaning_up_after_ctrl_c_is_130(
+    say: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(**_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError("the connection is busy")
+
+    monkeypatch.setattr(cli, "main", main)
+    said = say("sources")
+    assert (said.code, said.err) == (130, "interrupted\n")
+
+
 def test_interrupted_in_a_query_is_130(ask: Callable[..., Said]) -> None:
     """DuckDB answers Ctrl-C with an error of its own."""
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
