@@ -103,7 +103,7 @@ def stated_datasets(frame: pl.DataFrame) -> pl.Series | None:
     """The dataset of each row, where a column `dataset` holds nothing but dataset names or aliases."""
     if _DATASET_COLUMN not in frame.columns or frame[_DATASET_COLUMN].dtype != pl.String:
         return None
-    names = {alias: source.name for source in Registry() for alias in (source.name, *source.aliases)}
+    names = Registry().by_alias
     given = frame[_DATASET_COLUMN].str.strip_chars()
     return given.replace_strict(names, default=None) if set(given.drop_nulls().unique()) <= set(names) else None
 

@@ -100,10 +100,9 @@ def _request(
 def _named(registry: Any, text: str) -> tuple[Any, Path]:  # noqa: ANN401
     name, sign, path = text.partition("=")
     if not sign or not path:
-        known = {alias for source in registry for alias in (source.name, *source.aliases)}
         fix = (
             f"say where it is: {name}=PATH"
-            if name in known
+            if name in registry.by_alias
             else f"for example nih={text or 'PATH'}; or search a folder with --root {text or 'PATH'}"
         )
         raise CxrError("CXR-502", f"a source is NAME=PATH, got {text!r}", fix=fix)

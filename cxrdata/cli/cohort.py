@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, quiet_option, rows_options
+from cxrdata.cli.options import catalog_option, example, limit_options, quiet_option, rows_options
 from cxrdata.cli.output import emit, progress, remark
 
 DRAWN = (".svg", ".png")
@@ -38,14 +38,7 @@ def show(name: str) -> None:
 
 @cohort.command(epilog=example("cxrdata cohort funnel chexploration_chexpert --out funnel.svg"))
 @click.argument("name")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    help="Stop a step after so many seconds; 0 never.",
-)
-@click.option("--memory", default="4GB", show_default=True, help="Most memory a step may use.")
+@limit_options("a step")
 @quiet_option
 @rows_options
 @catalog_option
@@ -79,9 +72,5 @@ def funnel(
         draw_flow_diagram(found, out)
         remark(f"flow diagram written to {out}", quiet=quiet)
         return
-    frame = found.frame
-    if out is None and row_format == "table":  # for people: a group of whom there is nobody says nothing
-        frame = frame.drop(
-            name for name in frame.columns if name.startswith(("race_", "sex_")) and not frame[name].any()
-        )
-    emit(frame, row_format=row_format, limit=limit, out=out)
+    for_people = out is None and row_format == "table"
+    emit(found.shown if for_people else found.frame, row_format=row_format, limit=limit, out=out)

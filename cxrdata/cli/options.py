@@ -11,6 +11,8 @@ import click
 from cxrdata.errors import CxrError
 
 FORMATS = ("table", "csv", "json", "ndjson", "markdown")
+NAMES = "A,B"  # how an option that takes names separated by commas is shown
+POLICIES = ("raw", "zeros", "ones", "ignore")
 Command = Callable[..., Any]
 
 
@@ -51,6 +53,34 @@ def rows_options(function: Command) -> Command:
     ):
         function = option(function)
     return function
+
+
+def timeout_option(what: str) -> Callable[[Command], Command]:
+    """`--timeout` of commands that run SQL; `what` it stops, in words."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        help=f"Stop {what} after so many seconds; 0 never.",
+    )
+
+
+def limit_options(what: str) -> Callable[[Command], Command]:
+    """`--timeout` and `--memory` of commands that run SQL; `what` they limit, in words."""
+    memory = click.option("--memory", default="4GB", show_default=True, help=f"Most memory {what} may use.")
+    return lambda function: timeout_option(what)(memory(function))
+
+
+def policy_option(function: Command) -> Command:
+    """`--policy` of commands whose attributes may be findings."""
+    return click.option(
+        "--policy",
+        type=click.Choice(POLICIES),
+        default="ignore",
+        show_default=True,
+        help="How labels are read where they are attributes.",
+    )(function)
 
 
 def overlays_option(function: Command) -> Command:

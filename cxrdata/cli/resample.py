@@ -6,30 +6,22 @@ from pathlib import Path
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, names, quiet_option, rows_options
+from cxrdata.cli.options import NAMES, catalog_option, example, names, policy_option, quiet_option, rows_options
 from cxrdata.cli.output import emit, progress, remark
-
-_NAMES = "A,B"
 
 
 @click.command(epilog=example("cxrdata resample --split test --balance race --match disease,age_group:chexploration"))
 @click.argument("name", required=False)
 @click.option("--split", "part", default="test", show_default=True, help="The part of the split to draw from.")
-@click.option("--balance", metavar=_NAMES, required=True, help="Attributes whose groups get equally many draws.")
+@click.option("--balance", metavar=NAMES, required=True, help="Attributes whose groups get equally many draws.")
 @click.option(
-    "--groups", metavar=_NAMES, help="The groups; default: all but Other and Multiple with at least 2 % of the images."
+    "--groups", metavar=NAMES, help="The groups; default: all but Other and Multiple with at least 2 % of the images."
 )
-@click.option("--match", metavar=_NAMES, help="Attributes that every group gets the whole part's shares of, in turn.")
+@click.option("--match", metavar=NAMES, help="Attributes that every group gets the whole part's shares of, in turn.")
 @click.option("--factor", type=float, default=3.0, show_default=True, help="Draw so many times the part's images.")
 @click.option("--exact", is_flag=True, help="Hit every cell's target to within one draw, without chance.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other draws.")
-@click.option(
-    "--policy",
-    type=click.Choice(["raw", "zeros", "ones", "ignore"]),
-    default="ignore",
-    show_default=True,
-    help="How labels are read where they are attributes.",
-)
+@policy_option
 @click.option("--name", "new_name", help="What to call the new split; default NAME-PART-resampled.")
 @click.option("--replace", is_flag=True, help="Replace another split of that name.")
 @click.option("--cells", is_flag=True, help="Print the shares of every cell before and after instead.")

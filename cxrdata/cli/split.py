@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, names, quiet_option, rows_options
+from cxrdata.cli.options import (
+    NAMES,
+    catalog_option,
+    example,
+    names,
+    policy_option,
+    quiet_option,
+    rows_options,
+    timeout_option,
+)
 from cxrdata.cli.output import emit, progress, remark
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
 LAYOUTS = ("chexploration", "torchxrayvision", "medfair", "index")
-_NAMES = "A,B"
 
 
 class _MakingGroup(click.Group):
@@ -44,7 +52,7 @@ class _MakingGroup(click.Group):
     "--cohort", metavar="NAME|FILE", help="Only the images of a cohort (`cxrdata cohort list`) or of your own SQL file."
 )
 @click.option("--where", metavar="SQL", help="Only images that meet a condition over the columns of `images`.")
-@click.option("--dataset", "datasets", metavar=_NAMES, help="Only these datasets.")
+@click.option("--dataset", "datasets", metavar=NAMES, help="Only these datasets.")
 @click.option(
     "--ratios",
     default=None,
@@ -53,10 +61,10 @@ class _MakingGroup(click.Group):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another split.")
 @click.option("--exact", is_flag=True, help="Fill quotas in the order of the hash, so that the ratios hold exactly.")
-@click.option("--stratify", metavar=_NAMES, help="Fill the quotas within each group of patients by these attributes.")
+@click.option("--stratify", metavar=NAMES, help="Fill the quotas within each group of patients by these attributes.")
 @click.option(
     "--balance",
-    metavar=_NAMES,
+    metavar=NAMES,
     help="Equally many images of each group in every split: race, sex, age_group:SCHEME, a finding, ….",
 )
 @click.option(
@@ -68,7 +76,7 @@ class _MakingGroup(click.Group):
 )
 @click.option(
     "--groups",
-    metavar=_NAMES,
+    metavar=NAMES,
     help="The groups to balance; default: all but Other and Multiple with at least 2 % of the images.",
 )
 @click.option(
@@ -77,13 +85,7 @@ class _MakingGroup(click.Group):
 @click.option(
     "--pool", is_flag=True, help="Balance over all datasets together. It confounds the groups with the hospitals."
 )
-@click.option(
-    "--policy",
-    type=click.Choice(["raw", "zeros", "ones", "ignore"]),
-    default="ignore",
-    show_default=True,
-    help="How labels are read where they are attributes.",
-)
+@policy_option
 @click.option("--official", is_flag=True, help="The datasets' own published splits.")
 @click.option("--folds", type=int, metavar="K", help="K folds outside the held-out test.")
 @click.option(
@@ -111,7 +113,7 @@ class _MakingGroup(click.Group):
     "--pediatric-vs-adult", is_flag=True, help="Train on adults, test on healthy adults by age and on healthy children."
 )
 @click.option("--finding", default="cardiomegaly", show_default=True, help="What --pediatric-vs-adult trains to find.")
-@click.option("--match", metavar=_NAMES, help="Give its healthy adults the children's shares of these attributes.")
+@click.option("--match", metavar=NAMES, help="Give its healthy adults the children's shares of these attributes.")
 @click.option(
     "--children",
     type=click.Choice(["certain", "possible"]),
@@ -124,14 +126,8 @@ class _MakingGroup(click.Group):
 @click.option("--rows-of", metavar="FILE", help="Of --from-file: the source file whose rows its numbers count.")
 @click.option("--listed", metavar="SPLIT", help="Of --from-file: the split of all images that it lists.")
 @click.option("--split-column", metavar="COLUMN", help="Of --from-file: the column that names the splits.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    help="Stop a cohort's step after so many seconds; 0 never.",
-)
-@click.option("--with-columns", metavar=_NAMES, help="Store these attributes beside the keys, in the split's files.")
+@timeout_option("a cohort's step")
+@click.option("--with-columns", metavar=NAMES, help="Store these attributes beside the keys, in the split's files.")
 @click.option(
     "--layout", type=click.Choice(LAYOUTS), help="Also write files that other code reads; see `split export`."
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, quiet_option, rows_options
+from cxrdata.cli.options import catalog_option, example, limit_options, quiet_option, rows_options
 from cxrdata.cli.output import emit, tell_of
 from cxrdata.errors import CxrError
 
@@ -24,14 +24,7 @@ from cxrdata.errors import CxrError
     help="Rows of a CSV or Parquet file as table NAME; repeatable.",
 )
 @click.option("--list", "list_queries", is_flag=True, help="List the named queries.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    help="Stop after so many seconds; 0 never.",
-)
-@click.option("--memory", default="4GB", show_default=True, help="Most memory the query may use.")
+@limit_options("the query")
 @rows_options
 @quiet_option
 @catalog_option

@@ -316,13 +316,19 @@ class Registry:
     def names(self) -> list[str]:
         return [source.name for source in self]
 
+    @property
+    def by_alias(self) -> dict[str, str]:
+        """Name of the source by each of its names: its own and its aliases."""
+        return {alias: source.name for source in self for alias in (source.name, *source.aliases)}
+
     def get(self, name: str) -> Source:
         """The source of a name or alias. Raises CxrError CXR-501."""
         key = name.lower().replace("-", "_")
-        for source in self:
-            if key == source.name or key in source.aliases:
-                return source
-        known = [known for source in self for known in (source.name, *source.aliases)]
+        known = self.by_alias
+        if key in known:
+            return self._sources[known[key]]
         raise CxrError(
-            "CXR-501", f"no dataset is called {name!r}{nearest(key, known)}", fix=f"datasets: {', '.join(self.names)}"
+            "CXR-501",
+            f"no dataset is called {name!r}{nearest(key, list(known))}",
+            fix=f"datasets: {', '.join(self.names)}",
         )

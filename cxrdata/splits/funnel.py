@@ -33,6 +33,14 @@ class Funnel:
     frame: pl.DataFrame
     remarks: tuple[str, ...]
 
+    @property
+    def shown(self) -> pl.DataFrame:
+        """The rows for people: a race or sex of which there is nobody says nothing."""
+        nobody = [
+            name for name in self.frame.columns if name.startswith(("race_", "sex_")) and not self.frame[name].sum()
+        ]
+        return self.frame.drop(nobody)
+
     def to_frame(self) -> pl.DataFrame:
         """The rows as a frame."""
         return self.frame
@@ -43,13 +51,14 @@ class Funnel:
 
     def _repr_html_(self) -> str:
         right = "style='text-align:right'"
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.frame.columns)
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.shown.columns)
         rows = "".join(
             f"<tr>{''.join(f'<td {right}>{_cell(value)}</td>' if at else f'<td>{_cell(value)}</td>' for at, value in enumerate(row))}</tr>"
-            for row in self.frame.iter_rows()
+            for row in self.shown.iter_rows()
         )
         remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
-        return f"<table><caption>{html.escape(self.cohort.about)}</caption><tr>{head}</tr>{rows}</table>{remarks}"
+        table = f"<table><caption>{html.escape(self.cohort.about)}</caption><tr>{head}</tr>{rows}</table>"
+        return f"<div style='overflow-x:auto'>{table}</div>{remarks}"
 
 
 def _cell(value: object) -> str:

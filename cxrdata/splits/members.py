@@ -76,7 +76,7 @@ def members_of(catalog: Catalog, request: SplitRequest, *, seconds: float | None
 def known_datasets(catalog: Catalog, names: Sequence[str]) -> list[str]:
     """Datasets by name or alias, each of this build. Raises CxrError CXR-501."""
     built: list[str] = catalog.manifest["datasets"]
-    aliases = {alias: source.name for source in Registry() for alias in source.aliases}
+    aliases = Registry().by_alias
     chosen = [aliases.get(name, name) for name in names]
     for name in chosen:
         if name not in built:

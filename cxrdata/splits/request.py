@@ -54,7 +54,7 @@ class SplitRequest:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            if one.type == "tuple[str, ...]":  # from Python, one name and a list of names are understood too
+            if isinstance(one.default, tuple):  # from Python, one name and a list of names are understood too
                 given = getattr(self, one.name)
                 object.__setattr__(self, one.name, (given,) if isinstance(given, str) else tuple(given))
         if not isinstance(self.ratios, str):

@@ -47,8 +47,8 @@ class Split(pl.DataFrame):
             f"<td style='text-align:right'>{count['images']:,}</td><td style='text-align:right'>{count['patients']:,}</td></tr>"
             for count in self.manifest["counts"]
         )
-        wishes = ", ".join(f"{name} {value}" for name, value in self.manifest["arguments"].items())
-        caption = f"split {self.manifest['split_name']} of catalog build {self.manifest['catalog_build']}: {wishes}"
+        build, wishes = self.manifest["catalog_build"], _told(self.manifest["arguments"])
+        caption = f"split {self.manifest['split_name']} of catalog build {build}: {wishes}"
         head = "<tr><th>dataset</th><th>split</th><th>images</th><th>patients</th></tr>"
         return f"<table><caption>{html.escape(caption)}</caption>{head}{cells}</table>"
 

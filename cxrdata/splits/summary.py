@@ -58,13 +58,13 @@ def _shares(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cells(cells: pl.DataFrame) -> pl.DataFrame:
-    """One row a cell: what there was, what each split keeps, what was given up."""
+    """One row a cell: what there was, what each split gets (images; sums of weights; draws), what was given up."""
     numbers = ("split", "available", "kept", "target", "given_up")
     cell = [name for name in cells.columns if name not in numbers]
     splits = [name for name in _ORDER if name in cells["split"].unique().to_list()]
     wide = cells.group_by(cell).agg(
         pl.col("available").sum(),
-        *(pl.col("kept").filter(pl.col("split") == name).sum().alias(name) for name in splits),
+        *(pl.col("target").filter(pl.col("split") == name).sum().alias(name) for name in splits),
         pl.col("given_up").sum(),
     )
     return wide.sort(cell)

@@ -111,8 +111,7 @@ def _known(names: Sequence[str] | Mapping[str, str] | object, known: list[str], 
 def _datasets(catalog: Catalog, dataset: str | None, labeler: str | None) -> list[str]:
     built: list[str] = catalog.manifest["datasets"]
     if dataset is not None and dataset not in built:
-        known = {alias: source.name for source in Registry() for alias in source.aliases}
-        dataset = known.get(dataset, dataset)
+        dataset = Registry().by_alias.get(dataset, dataset)
         _known([dataset], built, "dataset in this build called")
     chosen = [dataset] if dataset is not None else built
     if labeler is None:

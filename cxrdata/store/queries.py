@@ -87,8 +87,8 @@ class NamedQuery:
 
 def _dataset(value: Any, known: list[str]) -> Any:  # noqa: ANN401
     """A dataset's name for its alias (`nih`); anything else as it is."""
-    aliases = {alias: source.name for source in Registry() for alias in source.aliases if source.name in known}
-    return aliases.get(value, value)
+    name = Registry().by_alias.get(value) if isinstance(value, str) else None
+    return name if name in known else value
 
 
 def typed(value: str) -> Any:  # noqa: ANN401
