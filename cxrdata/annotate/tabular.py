@@ -172,7 +172,8 @@ def as_frame(frame: Any) -> pl.DataFrame:  # noqa: ANN401
     if type(frame).__module__.partition(".")[0] == "pandas" and hasattr(frame, "index"):
         named = any(name is not None for name in frame.index.names)
         flat = frame.reset_index() if named else frame
-        return pl.from_pandas(flat.set_axis([str(name) for name in flat.columns], axis=1))
+        converted: pl.DataFrame = pl.from_pandas(flat.set_axis([str(name) for name in flat.columns], axis=1))
+        return converted
     if hasattr(frame, "__arrow_c_stream__"):
         return pl.DataFrame(frame)
     raise CxrError(
