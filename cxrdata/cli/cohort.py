@@ -82,6 +82,6 @@ def funnel(
     frame = found.frame
     if out is None and row_format == "table":  # for people: a group of whom there is nobody says nothing
         frame = frame.drop(
-            name for name in frame.columns if name.startswith(("race_", "sex_")) and not frame[name].any()
+            name for name in frame.columns if name.startswith(("race_", "sex_")) and not frame[name].sum()
         )
     emit(frame, row_format=row_format, limit=limit, out=out)

@@ -54,6 +54,15 @@ def test_funnel_prints_the_contracts_columns(say: Command, folder: Path) -> None
     assert say("funnel", "chexnet_nih", "--format", "csv", "-q", "-c", str(folder)) == (0, out, "")
 
 
+def test_funnel_for_people_leaves_out_groups_of_whom_there_is_nobody(say: Command, folder: Path) -> None:
+    code, out, _ = say("funnel", "chexnet_nih", "-q", "-c", str(folder))
+    assert code == 0
+    head = out.splitlines()[0].split()
+    assert head[:2] == ["step", "images"]
+    assert {"sex_f", "sex_m"} <= set(head)
+    assert not {"race_white", "sex_o"} & set(head)  # NIH states no race
+
+
 def test_funnel_to_files(say: Command, folder: Path, tmp_path: Path) -> None:
     for name, head in (("f.svg", b"<?xml"), ("f.png", b"\x89PNG"), ("f.csv", b"step,images,")):
         assert say("funnel", "chexnet_nih", "-q", "--out", str(tmp_path / name), "-c", str(folder))[:2] == (0, "")
