@@ -2,8 +2,9 @@
 
     python -m docs.generate [--check]
 
-commands.md from `--help`, errors.md from the list of codes, tables.md from the schemas; and the output shown in the
-README's console blocks, where the real test data are there ($CXRDATA_TEST_DATA).
+commands.md from `--help`, errors.md from the list of codes, tables.md from the schemas; terms.md, findings.md and
+cohorts.md from catalog/, metadata/ and sql/; and the output shown in the console and pycon blocks of all pages, where the
+real test data are there ($CXRDATA_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from cxrdata.schemas.tables import Table
 from cxrdata.schemas.views import VIEWS
 from cxrdata.vocabularies import Vocabularies
 from docs import examples
+from docs.catalog_pages import NOTE, cohorts_page, findings_page, terms_page
 
 FOLDER = Path(__file__).resolve().parent
 LABEL_KEYS = ("dataset", "image_id", "labeler")
-NOTE = "<!-- Written by `make docs`; edit the code, not this page. -->\n"
 _RANGES = {
     "CXR-1": "Files",
     "CXR-2": "Rows that are refused",
@@ -37,6 +38,31 @@ _RANGES = {
     "CXR-5": "Usage",
     "CXR-6": "Environment",
 }
+# Where an error's subject is explained, from docs/.
+_SEE = {
+    "CXR-107": "[describe the files](add_a_dataset.md#1-describe-the-files-catalognametoml)",
+    "CXR-116": "[published splits](splits.md#published-splits)",
+    "CXR-303": "[overlays](configuration.md#overlays)",
+    "CXR-304": "[overlays](configuration.md#overlays)",
+    "CXR-307": "[how old was the patient?](tasks/age.md)",
+    "CXR-401": "[ledger](tables.md#ledger)",
+    "CXR-403": "[counts](tasks/counts.md)",
+    "CXR-406": "[where a patient goes](splits.md#where-a-patient-goes)",
+    "CXR-408": "[sharing without data](splits.md#sharing-without-data)",
+    "CXR-409": "[sharing without data](splits.md#sharing-without-data)",
+    "CXR-410": "[balance](splits.md#balance)",
+    "CXR-501": "[commands](commands.md)",
+    "CXR-503": "[tables](tables.md)",
+    "CXR-505": "[configuration](configuration.md)",
+    "CXR-508": "[cohorts](splits.md#cohorts)",
+    "CXR-601": "[quickstart](quickstart.md)",
+    "CXR-604": "[dependencies](dependencies.md)",
+}
+
+
+_TABLES_HEAD = """The data dictionary: every relation of a catalog with every column. `cxrdata describe TABLE` shows the same for a catalog,
+with counts. What a finding means: [findings](findings.md).
+"""
 
 
 def commands_page() -> str:
@@ -71,14 +97,17 @@ def errors_page() -> str:
         f"{Exit.ENVIRONMENT} environment or input and output, {Exit.INTERRUPTED} interrupted.\n"
     )
     for prefix, title in _RANGES.items():
-        parts.append(f"## {title}\n\n| code | title | exit | meaning |\n|---|---|---|---|")
-        parts += [
-            f"| `{code}` | {p.title} | {int(p.exit)} | {p.meaning} |"
-            for code, p in PROBLEMS.items()
-            if code.startswith(prefix)
-        ]
+        parts.append(f"## {title}\n\n| code | title | exit | meaning | see |\n|---|---|---|---|---|")
+        parts += [_error_row(code) for code in PROBLEMS if code.startswith(prefix)]
         parts.append("")
     return "\n".join(parts)
+
+
+def _error_row(code: str) -> str:
+    """The anchor is the code in small letters: errors.md#cxr-406."""
+    problem, anchor = PROBLEMS[code], code.lower()
+    cells = [f'<a id="{anchor}"></a>[`{code}`](#{anchor})', problem.title, str(int(problem.exit)), problem.meaning]
+    return f"| {' | '.join([*cells, _SEE.get(code, '')])} |"
 
 
 def tables_page() -> str:
@@ -96,7 +125,7 @@ def tables_page() -> str:
         tables.BUILD_NOTES,
         *(value for value in vars(vocabulary_tables).values() if isinstance(value, Table)),
     ]
-    parts = ["# Tables\n", NOTE, "`cxrdata describe TABLE` shows the same for a catalog, with counts.\n"]
+    parts = ["# Tables\n", NOTE, _TABLES_HEAD]
     for table in stored:
         key = ", ".join(f"`{column}`" for column in table.key)
         parts.append(
@@ -124,15 +153,22 @@ def tables_page() -> str:
 
 def _rewrite_examples() -> None:
     data = Path(os.environ.get("CXRDATA_TEST_DATA", FOLDER.parent.parent / "shared" / "data"))
-    for page in (FOLDER.parent / "README.md", *sorted(FOLDER.glob("*.md"))):
-        text = page.read_text(encoding="utf-8")
-        if "```console" in text:
-            with tempfile.TemporaryDirectory() as folder:
-                examples.prepare(Path(folder), data if data.is_dir() else None)
+    for pages in examples.page_groups(FOLDER.parent):
+        with tempfile.TemporaryDirectory() as folder:
+            examples.prepare(Path(folder), data if data.is_dir() else None)
+            for page in pages:
+                text = page.read_text(encoding="utf-8")
                 page.write_text(examples.rewritten(text, Path(folder), with_real_data=data.is_dir()), encoding="utf-8")
 
 
-PAGES = {"commands.md": commands_page, "errors.md": errors_page, "tables.md": tables_page}
+PAGES = {
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "tables.md": tables_page,
+    "terms.md": terms_page,
+    "findings.md": findings_page,
+    "cohorts.md": cohorts_page,
+}
 
 
 def main(arguments: list[str]) -> int:
