@@ -1,6 +1,6 @@
 """Run the examples of the documentation, to write their output or to check it.
 
-A block that begins with ```console holds commands (`$ …`) and what they print to stdout. All blocks of a page run in
+A block that begins with ```console holds commands (`$ …`, further lines of one `> …`) and what they print to stdout. All blocks of a page run in
 order in one empty folder, in which `nih/` and `chexnet/` are the real test data where they are there; a block that names
 them is left alone where they are not. A last line `(exit code N)` is part of what is shown. A block that begins with
 ```pycon is a Python session (`>>>`), which runs in the same folder, each block by itself. The pages below docs/tasks/ go on
@@ -15,10 +15,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 _CONSOLE = "```console\n"
 _SESSION = "```pycon\n"
+_FURTHER = "> "
 _BLOCK = re.compile(rf"(?P<opening>{_CONSOLE}|{_SESSION})(?P<body>.*?)```", re.DOTALL)
 _BROKEN = ("(exit code 2)\n", "(exit code 3)\n")
 _REAL = ("nih/", "chexnet/")
@@ -30,6 +32,11 @@ class Example:
 
     command: str
     shown: str
+
+    @property
+    def written(self) -> str:
+        """The command as the page has it."""
+        return "$ " + self.command.replace("\n", f"\n{_FURTHER}") + "\n"
 
     @property
     def needs_real_data(self) -> bool:
@@ -51,8 +58,10 @@ def _has_examples(page: Path) -> bool:
 def commands(body: str) -> Iterator[Example]:
     """The commands of a console block with their output."""
     for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
-        command, _, shown = part.partition("\n")
-        yield Example(command, shown)
+        lines = part.splitlines(keepends=True)
+        length = 1 + sum(1 for _ in takewhile(lambda line: line.startswith(_FURTHER), lines[1:]))
+        command = "".join([lines[0], *(line.removeprefix(_FURTHER) for line in lines[1:length])])
+        yield Example(command.removesuffix("\n"), "".join(lines[length:]))
 
 
 def _environment() -> dict[str, str]:
@@ -116,12 +125,12 @@ def rewritten(page: str, folder: Path, *, with_real_data: bool) -> str:
         parts = []
         for example in commands(match["body"]):
             if example.needs_real_data and not with_real_data:
-                parts.append(f"$ {example.command}\n{example.shown}")
+                parts.append(f"{example.written}{example.shown}")
             else:
                 shown = run(example, folder)
                 if shown.endswith(_BROKEN):  # an example may show what fails a check, never what does not work
                     raise SystemExit(f"an example does not work: {example.command}\n{shown}")
-                parts.append(f"$ {example.command}\n{shown}")
+                parts.append(f"{example.written}{shown}")
         return f"{_CONSOLE}{''.join(parts)}```"
 
     return _BLOCK.sub(again, page)
