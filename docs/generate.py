@@ -12,18 +12,21 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
+import polars as pl
 
 from cxrdata.cli.main import COMMANDS, cli
+from cxrdata.describe import SPLITS, SPLITS_COLUMNS
 from cxrdata.errors import PROBLEMS, Exit
 from cxrdata.schemas import tables, vocabulary_tables
 from cxrdata.schemas.label_views import describe_label_view
 from cxrdata.schemas.names import LABEL_VIEWS
 from cxrdata.schemas.tables import Table
 from cxrdata.schemas.views import VIEWS
+from cxrdata.store.session import SPLITS_SCHEMA
 from cxrdata.vocabularies import Vocabularies
 from docs import examples
 from docs.catalog_pages import NOTE, cohorts_page, findings_page, terms_page
@@ -67,14 +70,33 @@ _SEE = {
 }
 
 
+_COMMANDS_HEAD = """What `--help` says of each command. The catalog is the folder of `-c`, else `$CXRDATA_CATALOG`, else `./cxr-catalog`. Results go to
+stdout, progress and remarks to stderr; `--out FILE` writes all rows, in the format of its suffix. [Errors](errors.md) lists exit codes
+and error codes, [configuration](configuration.md) files and variables.
+"""
 _TABLES_HEAD = """The data dictionary: every relation of a catalog with every column. `cxrdata describe TABLE` shows the same for a catalog,
-with counts. What a finding means: [findings](findings.md).
+with counts. What a finding means: [findings](findings.md). Parquet files of the tables lie in the build's folder `tables/`.
+
+## Identifiers
+
+An image is known by `dataset` and `image_id`, a patient by `dataset` and `patient_id`: ids of two datasets may be equal. All are text.
+
+| dataset | `image_id` | `study_id` | `patient_id` |
+|---|---|---|---|
+| `chexpert` | path below the root, `train/patient00001/study1/view1_frontal.jpg` (the same in every edition) | `patient00001/study1` | `patient00001` |
+| `mimic_cxr` | dicom_id | study_id | subject_id |
+| `nih_cxr14` | Image Index, `00000001_000.png` | the image_id: the files name no studies | Patient ID without leading zeros |
+| `padchest` | ImageID | StudyID | PatientID |
+| `vindr_cxr`, `vindr_pcxr` | image_id, without suffix | null | null |
+
+`image_uid`, where it is used, is `dataset:image_id`. Other spellings of a key (another root, with or without suffix, full paths) are found
+by `cxrdata annotate` and wherever a file of yours is read, and what could not be is counted.
 """
 
 
 def commands_page() -> str:
     """Every command with its `--help`."""
-    parts = ["# Commands\n", NOTE]
+    parts = ["# Commands\n", NOTE, _COMMANDS_HEAD]
     root = click.Context(cli, info_name="cxrdata", **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(root, name)
@@ -143,19 +165,22 @@ def tables_page() -> str:
         parts.append("")
     for name in LABEL_VIEWS:
         description, columns = describe_label_view(name, findings)
-        parts.append(f"## `{name}`\n\n{description} A view.\n\n| column | type | description |\n|---|---|---|")
-        parts += [
-            f"| `{column}` | {'VARCHAR' if column in LABEL_KEYS else 'TINYINT'} | {text} |"
-            for column, text in columns.items()
-        ]
-        parts.append("")
+        types = {column: "VARCHAR" if column in LABEL_KEYS else "TINYINT" for column in columns}
+        parts += _view(name, description, {column: (types[column], text) for column, text in columns.items()})
     for view in VIEWS:
-        parts.append(
-            f"## `{view.name}`\n\n{view.description} A view.\n\n| column | type | description |\n|---|---|---|"
-        )
-        parts += [f"| `{name}` | {sql_type} | {text} |" for name, (sql_type, text) in view.columns.items()]
-        parts.append("")
+        parts += _view(view.name, view.description, view.columns)
+    duckdb_type = {pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.Float64: "DOUBLE"}
+    split_columns = {name: (duckdb_type[kind], SPLITS_COLUMNS[name]) for name, kind in SPLITS_SCHEMA.items()}
+    parts += _view("splits", SPLITS, split_columns)
     return "\n".join(parts)
+
+
+def _view(name: str, description: str, columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    return [
+        f"## `{name}`\n\n{description} A view.\n\n| column | type | description |\n|---|---|---|",
+        *(f"| `{column}` | {sql_type} | {text} |" for column, (sql_type, text) in columns.items()),
+        "",
+    ]
 
 
 def _rewrite_examples() -> None:
