@@ -8,13 +8,18 @@ if (location.protocol === "file:") {
       frame.hidden = true;
       document.body.append(frame);
       const inside = frame.contentWindow;
-      inside.postMessage = (data) => this.#tell(new MessageEvent("message", { data }));
+      // Copied and later, as between a page and a worker: neither may see the other's changes, or answer in mid-keystroke.
+      inside.postMessage = (sent) => {
+        const data = structuredClone(sent);
+        setTimeout(() => this.#tell(new MessageEvent("message", { data })));
+      };
       inside.importScripts = (...scripts) => Promise.all(scripts.map((script) => load(inside, script)));
       this.inside = inside;
       this.ready = load(inside, new URL(address, document.baseURI).href);
     }
 
-    postMessage(data) {
+    postMessage(sent) {
+      const data = structuredClone(sent);
       this.ready.then(() => {
         const event = new this.inside.MessageEvent("message", { data });
         this.inside.dispatchEvent(event);
