@@ -41,7 +41,7 @@ def cite(catalog: Catalog, name: str | None = None) -> str:
         row["dataset"]: known.get(row["dataset"], {}).get("citation", {}).get("key", row["dataset"])
         for row in datasets.iter_rows(named=True)
     }
-    entries = [_dataset(row, known.get(row["dataset"], {})) for row in datasets.iter_rows(named=True)]
+    entries = [dataset_bibtex(row, known.get(row["dataset"], {})) for row in datasets.iter_rows(named=True)]
     sections = [
         _software(),
         *entries,
@@ -73,7 +73,8 @@ def _software() -> str:
     return _entry("software", KEY, {"author": AUTHORS, "title": f"{{{TITLE}}}", "version": __version__, "year": YEAR})
 
 
-def _dataset(row: dict[str, Any], entry: Mapping[str, Any]) -> str:
+def dataset_bibtex(row: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The BibTeX entry of a dataset. `row`: dataset, title, homepage, doi; `entry`: its catalog entry, empty if unknown."""
     citation = entry.get("citation")
     if citation is None:  # a dataset of the user's own, or one that this version no longer knows
         return _entry(
