@@ -18,16 +18,12 @@ import click
 
 from cxrdata.cli.main import COMMANDS, cli
 from cxrdata.errors import PROBLEMS, Exit
-from cxrdata.schemas import tables, vocabulary_tables
-from cxrdata.schemas.label_views import describe_label_view
-from cxrdata.schemas.names import LABEL_VIEWS
-from cxrdata.schemas.tables import Table
-from cxrdata.schemas.views import VIEWS
+from cxrdata.export.dictionary import table_sections
+from cxrdata.export.pages import markdown_sections
 from cxrdata.vocabularies import Vocabularies
 from docs import examples
 
 FOLDER = Path(__file__).resolve().parent
-LABEL_KEYS = ("dataset", "image_id", "labeler")
 NOTE = "<!-- Written by `make docs`; edit the code, not this page. -->\n"
 _RANGES = {
     "CXR-1": "Files",
@@ -82,44 +78,9 @@ def errors_page() -> str:
 
 
 def tables_page() -> str:
-    """The relations of a catalog, with the description of every column."""
-    vocabularies = Vocabularies.load()
-    findings = dict(zip(vocabularies.findings["finding"], vocabularies.findings["title"], strict=True))
-    stored = [
-        tables.IMAGES,
-        tables.STUDIES,
-        tables.PATIENTS,
-        tables.BOXES,
-        tables.REJECTS,
-        tables.LEDGER,
-        tables.SOURCE_FILES,
-        tables.BUILD_NOTES,
-        *(value for value in vars(vocabulary_tables).values() if isinstance(value, Table)),
-    ]
+    """The relations of a catalog, with the description of every column: a part of `cxrdata export dictionary`."""
     parts = ["# Tables\n", NOTE, "`cxrdata describe TABLE` shows the same for a catalog, with counts.\n"]
-    for table in stored:
-        key = ", ".join(f"`{column}`" for column in table.key)
-        parts.append(
-            f"## `{table.name}`\n\n{table.description} Key: {key}.\n\n| column | type | description |\n|---|---|---|"
-        )
-        types = table.types()
-        parts += [f"| `{name}` | {types[name]} | {text} |" for name, text in table.describe().items()]
-        parts.append("")
-    for name in LABEL_VIEWS:
-        description, columns = describe_label_view(name, findings)
-        parts.append(f"## `{name}`\n\n{description} A view.\n\n| column | type | description |\n|---|---|---|")
-        parts += [
-            f"| `{column}` | {'VARCHAR' if column in LABEL_KEYS else 'TINYINT'} | {text} |"
-            for column, text in columns.items()
-        ]
-        parts.append("")
-    for view in VIEWS:
-        parts.append(
-            f"## `{view.name}`\n\n{view.description} A view.\n\n| column | type | description |\n|---|---|---|"
-        )
-        parts += [f"| `{name}` | {sql_type} | {text} |" for name, (sql_type, text) in view.columns.items()]
-        parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, markdown_sections(table_sections(Vocabularies.load()))])
 
 
 def _rewrite_examples() -> None:

@@ -9,7 +9,7 @@ The JSON-LD is our own; mlcroissant reads it back in the tests.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +26,7 @@ from cxrdata.export.rai import rai_properties
 from cxrdata.export.relations import Relation, known_datasets, relations, rows
 from cxrdata.sources.base import Registry
 from cxrdata.stages import sha256_file
+from cxrdata.store.database import IMAGE_UID_TEXT
 from cxrdata.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _CONTEXT: dict[str, Any] = {
 _TYPES = {pl.String: "sc:Text", pl.Boolean: "sc:Boolean", pl.Date: "sc:Date", pl.Float64: "sc:Float"}
 # What is referred to: the record set, the id within a dataset that it is by, and the key made of both.
 _REFERRED = {
-    "images": ("image_id", "image_uid", "Image key across datasets: dataset:image_id."),
+    "images": ("image_id", "image_uid", IMAGE_UID_TEXT),
     "studies": ("study_id", "study_uid", "Study key across datasets: dataset:study_id."),
     "patients": ("patient_id", "patient_uid", "Patient key across datasets: dataset:patient_id."),
 }
@@ -142,7 +143,10 @@ def _about(catalog: Catalog, names: list[str], *, url: str | None, date_publishe
         f"{catalog.build.build_id}, made by cxrdata {catalog.manifest['cxrdata']}."
         + (f" The rows of {', '.join(synthetic)} are random numbers, not patients." if synthetic else ""),
         "conformsTo": CONFORMS_TO,
-        "license": [_creative_work(f"{row['licence']} ({title})", row["terms"]) for row, title in zip(chosen, titles, strict=True)],
+        "license": [
+            _creative_work(f"{row['licence']} ({title})", row["terms"])
+            for row, title in zip(chosen, titles, strict=True)
+        ],
         "url": url,
         "citeAs": bibtex(catalog, names),
         "version": f"{__version__}+{catalog.build.build_id}",
@@ -164,7 +168,11 @@ def _creative_work(name: str, text: str | None) -> dict[str, str]:
 def _source(catalog: Catalog, row: dict[str, Any]) -> dict[str, Any]:
     """A dataset that was read: its home, DOI, terms, and the variants of its files, which are its version."""
     variants = sorted(
-        {source["variant"] for source in catalog.manifest["sources"] if source["dataset"] == row["dataset"] and source["variant"]}
+        {
+            source["variant"]
+            for source in catalog.manifest["sources"]
+            if source["dataset"] == row["dataset"] and source["variant"]
+        }
     )
     work: dict[str, Any] = _creative_work(row["title"] or row["dataset"], row["terms"])
     work |= {"url": row["homepage"], "license": row["licence"], "version": ", ".join(variants)}
@@ -205,7 +213,12 @@ def _file_object(path: Path, relation: Relation) -> dict[str, Any]:
 
 
 def _record_set(relation: Relation, frame: pl.DataFrame, file: str, held: set[str]) -> dict[str, Any]:
-    texts = relation.columns | {uid: text for _, uid, text in _REFERRED.values()} | {"dataset": "Dataset."} | relation.columns
+    texts = (
+        relation.columns
+        | {uid: text for _, uid, text in _REFERRED.values()}
+        | {"dataset": "Dataset."}
+        | relation.columns
+    )
     key = _key(relation, frame)
     fields = []
     for name, dtype in frame.schema.items():
@@ -252,6 +265,6 @@ def _check_date(date: str | None) -> None:
     if date is None:
         return
     try:
-        datetime.date.fromisoformat(date)
+        dt.date.fromisoformat(date)
     except ValueError as error:
         raise CxrError("CXR-502", f"{date!r} is no date", fix="give it as YYYY-MM-DD") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import IO, cast
 
 import polars as pl
 
@@ -41,4 +42,4 @@ def write_csv(frame: pl.DataFrame, path: Path, *, packed: bool = False) -> None:
         frame.write_csv(path)
         return
     with path.open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as stream:
-        frame.write_csv(stream)
+        frame.write_csv(cast(IO[bytes], stream))

@@ -44,7 +44,9 @@ def export_labels(
     """
     suffix = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if out.name.lower().endswith(one)), None)
     if suffix is None:
-        raise CxrError("CXR-502", "no format is known for this suffix", where=str(out), fix=f"use {', '.join(SUFFIXES)}")
+        raise CxrError(
+            "CXR-502", "no format is known for this suffix", where=str(out), fix=f"use {', '.join(SUFFIXES)}"
+        )
     frame = labels_table(
         catalog, policy=policy, datasets=datasets, labeler=labeler, findings=findings, rollup=rollup, split=split, columns=columns
     )  # fmt: skip

@@ -59,13 +59,17 @@ def export_parquet(
             for dataset in parts:
                 frame = _of_datasets(rows(catalog, relation, dataset, keys), relation, names, every=not datasets)
                 path = hive_path(relation.name, dataset)
-                write_plain(frame.drop(PARTITION) if dataset is not None else frame, folder / path, relation.description)
+                write_plain(
+                    frame.drop(PARTITION) if dataset is not None else frame, folder / path, relation.description
+                )
                 made.files[out / path] = frame.height
         copy_terms(catalog, folder)
     if tables is None:
         made.notes.append(f"not written unless named with --tables: {', '.join(LONG)} (one row a label, long)")
     if keys is not None:
-        made.notes.append(f"n_images and n_studies in patients and studies count the catalog's images, not those of {split}")
+        made.notes.append(
+            f"n_images and n_studies in patients and studies count the catalog's images, not those of {split}"
+        )
     return made
 
 
@@ -104,7 +108,7 @@ def _plain(frame: pl.DataFrame) -> pl.DataFrame:
     casts = []
     for name, dtype in frame.schema.items():
         inner = dtype.inner if isinstance(dtype, pl.List) else dtype
-        if (wider := _WIDENED.get(inner.base_type())) is not None:  # type: ignore[call-overload]
+        if (wider := _WIDENED.get(inner.base_type())) is not None:
             casts.append(pl.col(name).cast(pl.List(wider) if isinstance(dtype, pl.List) else wider))
         elif inner not in _PLAIN:
             raise CxrError(

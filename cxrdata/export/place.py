@@ -84,7 +84,9 @@ def _check_folder(out: Path, kind: str, *, force: bool) -> None:
     if ours and force:
         return
     fix = "replace it with --force, or name another folder" if ours else "name a folder that is new or empty"
-    what = f"an export ({kind}) is there already" if ours else "something is there already that is no export of this kind"
+    what = (
+        f"an export ({kind}) is there already" if ours else "something is there already that is no export of this kind"
+    )
     raise CxrError("CXR-511", what, where=str(out), fix=fix)
 
 

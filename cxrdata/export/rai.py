@@ -46,12 +46,18 @@ SELECT dataset, count(*) AS files, sum(rows_read)::BIGINT AS read, sum(rows_kept
 FROM ledger GROUP BY dataset ORDER BY dataset
 """
 _PREPROCESSING = (
-    "Ages, sexes, views, races and labels are harmonised; the value as the source has it stands beside each in a column …_raw, "
-    "and labels keep their native name.",
-    "A race or ethnicity is the patient's, by the build's rule over all statements; all of them are kept in patients.race_raw "
-    "and patients.ethnicity_raw.",
-    "image_labels holds labels as published, never rolled up: 1, 0, -1 uncertain, null not assessed or not mentioned. "
-    "image_labels_rolled carries positives up the table finding_tree.",
+    (
+        "Ages, sexes, views, races and labels are harmonised; the value as the source has it stands beside each in a column …_raw, "
+        "and labels keep their native name."
+    ),
+    (
+        "A race or ethnicity is the patient's, by the build's rule over all statements; all of them are kept in patients.race_raw "
+        "and patients.ethnicity_raw."
+    ),
+    (
+        "image_labels holds labels as published, never rolled up: 1, 0, -1 uncertain, null not assessed or not mentioned. "
+        "image_labels_rolled carries positives up the table finding_tree."
+    ),
 )
 _MAINTENANCE = (
     "A build is named by the SHA-256 of its manifest. The same source files and version of cxrdata give the same bytes; "
@@ -74,7 +80,9 @@ def rai_properties(catalog: Catalog, names: Sequence[str]) -> dict[str, Any]:
         "rai:dataCollectionRawData": "The record set source_files lists every file that was read, with its variant and SHA-256; "
         "ledger and rejects account for each of their rows.",
         "rai:dataPreprocessingProtocol": list(_PREPROCESSING),
-        "rai:dataAnnotationProtocol": [_annotated(titles[n], row) for n in names for row in facts["labelers"].get(n, [])],
+        "rai:dataAnnotationProtocol": [
+            _annotated(titles[n], row) for n in names for row in facts["labelers"].get(n, [])
+        ],
         "rai:annotationsPerItem": " ".join(_per_item(titles[n], n, facts) for n in names),
         "rai:dataBiases": [text for n in names for text in _biases(titles[n], facts["counts"][n][0], shares[n])],
         "rai:personalSensitiveInformation": [_sensitive(titles[n], known[n]) for n in names],
@@ -143,8 +151,12 @@ def _collected(title: str, counts: list[dict[str, Any]], ledger: _Rows, name: st
 
 def _missing(title: str, known: Mapping[str, float | None]) -> str:
     never = [name for name, share in known.items() if share == 0]
-    parts = [f"{name} {_percent(100 - share)}" for name, share in known.items() if share is not None and 0 < share < 100]
-    text = f"{title}: " + (f"missing in images: {', '.join(parts)}" if parts else "no partly missing column among those looked at")
+    parts = [
+        f"{name} {_percent(100 - share)}" for name, share in known.items() if share is not None and 0 < share < 100
+    ]
+    text = f"{title}: " + (
+        f"missing in images: {', '.join(parts)}" if parts else "no partly missing column among those looked at"
+    )
     return text + (f"; not given at all: {', '.join(never)}." if never else ".")
 
 
@@ -158,12 +170,14 @@ def _per_item(title: str, name: str, facts: Mapping[str, _Rows]) -> str:
     row = facts["per_item"][name][0]
     text = f"{title}: {_span(row)} an image"
     if readers := facts["readers"].get(name):
-        text += f", and {_span(readers[0], 'reader')} an image that was read several times or by name"
+        text += f", and {_span(readers[0], 'reader')} an image in readings"
     return text + "."
 
 
 def _span(row: Mapping[str, Any], what: str = "labeler") -> str:
-    return counted(row["most"], what) if row["least"] == row["most"] else f"{row['least']} to {counted(row['most'], what)}"
+    return (
+        counted(row["most"], what) if row["least"] == row["most"] else f"{row['least']} to {counted(row['most'], what)}"
+    )
 
 
 def _biases(title: str, counts: Mapping[str, Any], shares: Mapping[str, list[tuple[str, int]]]) -> list[str]:
@@ -179,7 +193,9 @@ def _biases(title: str, counts: Mapping[str, Any], shares: Mapping[str, list[tup
     for name, values in shares.items():
         if values and name != "age_group":
             told = ", ".join(f"{value} {_percent(100 * n / images)}" for value, n in values)
-            parts.append(f"{title}: {name} of the images: {told}; unknown {_percent(100 * (1 - sum(n for _, n in values) / images))}.")
+            parts.append(
+                f"{title}: {name} of the images: {told}; unknown {_percent(100 * (1 - sum(n for _, n in values) / images))}."
+            )
     return parts
 
 
@@ -190,8 +206,15 @@ def _sensitive(title: str, known: Mapping[str, float | None]) -> str:
 
 
 def _made_up(titles: Mapping[str, str], synthetic: Sequence[str]) -> list[str]:
-    return [f"SYNTHETIC: the rows of {titles[name]} are random numbers written by `cxrdata synth`, not patients." for name in synthetic]
+    return [
+        f"SYNTHETIC: the rows of {titles[name]} are random numbers written by `cxrdata synth`, not patients."
+        for name in synthetic
+    ]
 
 
 def _limits(titles: Mapping[str, str], entries: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    return [f"{titles[n]}: {quirk['text']} (source: {quirk['source']})" for n in names for quirk in entries.get(n, {}).get("quirk", ())]
+    return [
+        f"{titles[n]}: {quirk['text']} (source: {quirk['source']})"
+        for n in names
+        for quirk in entries.get(n, {}).get("quirk", ())
+    ]

@@ -159,5 +159,9 @@ def _owners(catalog: Catalog) -> dict[str, str]:
     return {
         name: dataset
         for dataset, labelers in catalog.manifest["labelers"].items()
-        for name in (readings_name(dataset), label_codes_name(dataset), *(states_name(dataset, one) for one, _ in labelers))
+        for name in (
+            readings_name(dataset),
+            label_codes_name(dataset),
+            *(states_name(dataset, one) for one, _ in labelers),
+        )
     }
