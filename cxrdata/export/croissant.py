@@ -98,7 +98,7 @@ def export_croissant(
         for relation in described:
             frame = _with_uids(_of_datasets(rows(catalog, relation), names), relation)
             file = f"{quote(relation.name, safe='')}.parquet"
-            write_plain(frame, folder / file, relation.description)
+            write_plain([frame], folder / file, relation.description)
             distribution.append(_file_object(folder / file, relation))
             record_sets.append(_record_set(relation, frame, file, held))
             made.files[out / file] = frame.height
@@ -115,6 +115,10 @@ def export_croissant(
         copy_terms(catalog, folder)
     if url is None and len(names) > 1:
         made.notes.append("the metadata has no url, which Croissant asks for: say where you publish it with --url")
+    if "datePublished" not in metadata:
+        made.notes.append(
+            "the metadata has no date, which Croissant asks for: say when you publish it with --date-published"
+        )
     made.notes.append(f"read it: mlcroissant.Dataset('{out / METADATA}').records('images')")
     return made
 

@@ -126,7 +126,7 @@ def read_policy(catalog: Catalog, said: str) -> str | dict[str, str]:
                 where=path.name,
                 fix=f"name findings of the catalog, or {DEFAULT}",
             )
-        if policy not in POLICIES:
+        if policy not in list(POLICIES):  # a list, since TOML may hold what cannot be hashed
             raise CxrError(
                 "CXR-513", f"{policy!r} is no policy", where=f"{path.name}: {name}", fix=f"use {', '.join(POLICIES)}"
             )

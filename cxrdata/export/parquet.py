@@ -7,7 +7,7 @@ signed integers, doubles, booleans, dates, and lists of text or doubles; compres
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,7 +16,7 @@ import polars as pl
 
 from cxrdata.errors import CxrError
 from cxrdata.export.place import Exported, new_folder
-from cxrdata.export.relations import LONG, Relation, known_datasets, relations, rows, split_keys
+from cxrdata.export.relations import LONG, batches, known_datasets, relations, split_keys
 from cxrdata.store.layout import CatalogFolder
 from cxrdata.store.parquet import ROW_GROUP_ROWS
 from cxrdata.version import __version__
@@ -57,12 +57,12 @@ def export_parquet(
         for relation in chosen:
             parts: list[str | None] = list(names) if relation.partitioned else [None]
             for dataset in parts:
-                frame = _of_datasets(rows(catalog, relation, dataset, keys), relation, names, every=not datasets)
                 path = hive_path(relation.name, dataset)
-                write_plain(
-                    frame.drop(PARTITION) if dataset is not None else frame, folder / path, relation.description
+                frames = (
+                    frame.drop(PARTITION) if dataset is not None else _of_datasets(frame, names, every=not datasets)
+                    for frame in batches(catalog, relation, dataset, keys)
                 )
-                made.files[out / path] = frame.height
+                made.files[out / path] = write_plain(frames, folder / path, relation.description)
         copy_terms(catalog, folder)
     if tables is None:
         made.notes.append(f"not written unless named with --tables: {', '.join(LONG)} (one row a label, long)")
@@ -79,15 +79,27 @@ def hive_path(table: str, dataset: str | None) -> str:
     return f"{folder}/{PARTITION}={quote(dataset, safe='')}/part-0.parquet" if dataset else f"{folder}/part-0.parquet"
 
 
-def write_plain(frame: pl.DataFrame, path: Path, description: str) -> None:
-    """One Parquet file of plain types, the same bytes for the same rows. Raises CxrError CXR-512 for another type."""
+def write_plain(frames: Iterable[pl.DataFrame], path: Path, description: str) -> int:
+    """One Parquet file of plain types from one frame or several of the same columns; the number of rows. The same rows
+    give the same bytes. Raises CxrError CXR-512 for a type that Spark cannot read."""
+    import pyarrow.parquet as pq
+
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _plain(frame).write_parquet(
-        path,
-        compression="snappy",
-        row_group_size=ROW_GROUP_ROWS,
-        metadata={"cxrdata.version": __version__, "cxrdata.description": description},
-    )
+    said = {"cxrdata.version": __version__, "cxrdata.description": description}
+    writer, n = None, 0
+    try:
+        for frame in frames:
+            table = _plain(frame).to_arrow()
+            if writer is None:
+                # Without Arrow's own schema beside Parquet's every reader sees the same types.
+                writer = pq.ParquetWriter(path, table.schema, compression="snappy", store_schema=False)
+                writer.add_key_value_metadata(said)
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            n += frame.height
+    finally:
+        if writer is not None:
+            writer.close()
+    return n
 
 
 def copy_terms(catalog: Catalog, folder: Path) -> None:
@@ -97,11 +109,9 @@ def copy_terms(catalog: Catalog, folder: Path) -> None:
         (folder / TERMS).write_bytes(terms.read_bytes())
 
 
-def _of_datasets(frame: pl.DataFrame, relation: Relation, names: list[str], *, every: bool) -> pl.DataFrame:
-    """Of a list of datasets or vocabulary by dataset only what is about those asked for."""
-    if every or relation.partitioned or PARTITION not in frame.columns:
-        return frame
-    return frame.filter(pl.col(PARTITION).is_in(names))
+def _of_datasets(frame: pl.DataFrame, names: list[str], *, every: bool) -> pl.DataFrame:
+    """Of a list of datasets, or a vocabulary by dataset, only what is about those asked for."""
+    return frame if every or PARTITION not in frame.columns else frame.filter(pl.col(PARTITION).is_in(names))
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
