@@ -23,7 +23,7 @@ from cxrdata.errors import CxrError
 from cxrdata.export.parquet import copy_terms, write_plain
 from cxrdata.export.place import Exported, new_folder
 from cxrdata.export.rai import rai_properties
-from cxrdata.export.relations import Relation, known_datasets, relations, rows
+from cxrdata.export.relations import Relation, known_datasets, relations, rows, terms_notes
 from cxrdata.sources.base import Registry
 from cxrdata.stages import sha256_file
 from cxrdata.store.database import IMAGE_UID_TEXT
@@ -119,7 +119,8 @@ def export_croissant(
         made.notes.append(
             "the metadata has no date, which Croissant asks for: say when you publish it with --date-published"
         )
-    made.notes.append(f"read it: mlcroissant.Dataset('{out / METADATA}').records('images')")
+    made.notes += terms_notes(catalog, names)
+    made.notes.append(f"read it: mlcroissant.Dataset({str(out / METADATA)!r}).records('images')")
     return made
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from cxrdata.errors import CxrError, nearest
 from cxrdata.export.csv_cells import harmless, write_csv
 from cxrdata.export.place import Exported, new_files
-from cxrdata.export.relations import KEY, known_datasets, split_keys
+from cxrdata.export.relations import KEY, known_datasets, split_keys, terms_notes
 from cxrdata.store.label_frames import POLICIES
 from cxrdata.store.parquet import ROW_GROUP_ROWS
 from cxrdata.tomlfile import read_toml
@@ -58,7 +58,7 @@ def export_labels(
             frame.write_parquet(aside, row_group_size=ROW_GROUP_ROWS)
         else:
             write_csv(frame, aside, packed=suffix == ".csv.gz")
-    return Exported({out: frame.height}, notes)
+    return Exported({out: frame.height}, [*notes, *terms_notes(catalog, known_datasets(catalog, datasets))])
 
 
 def labels_table(

@@ -16,7 +16,7 @@ import polars as pl
 
 from cxrdata.errors import CxrError
 from cxrdata.export.place import Exported, new_folder
-from cxrdata.export.relations import LONG, batches, known_datasets, relations, split_keys
+from cxrdata.export.relations import LONG, batches, known_datasets, relations, split_keys, terms_notes
 from cxrdata.store.layout import CatalogFolder
 from cxrdata.store.parquet import ROW_GROUP_ROWS
 from cxrdata.version import __version__
@@ -70,6 +70,7 @@ def export_parquet(
         made.notes.append(
             f"n_images and n_studies in patients and studies count the catalog's images, not those of {split}"
         )
+    made.notes += terms_notes(catalog, names)
     return made
 
 

@@ -116,6 +116,19 @@ def known_datasets(catalog: Catalog, names: Sequence[str]) -> list[str]:
     return [name for name in built if not chosen or name in chosen]
 
 
+def terms_notes(catalog: Catalog, datasets: Sequence[str]) -> list[str]:
+    """What is to be said of rows that leave the catalog: of which datasets they may not be passed on. Made-up rows may."""
+    made_up = catalog.manifest["synthetic"]
+    kept = [
+        source.name
+        for source in Registry()
+        if source.name in datasets
+        and source.name not in made_up
+        and not source.entry["licence"].get("share_rows", False)
+    ]
+    return [f"rows of {', '.join(kept)} may not be passed on: their terms are in DATA_TERMS.md"] if kept else []
+
+
 def split_keys(catalog: Catalog, name: str) -> pl.DataFrame:
     """dataset, image_id, split of a stored split, with fold, n_draws and weight where it has them. Raises CxrError CXR-501."""
     frame = catalog.split(name)

@@ -10,7 +10,7 @@ import polars as pl
 from cxrdata.errors import CxrError
 from cxrdata.export.csv_cells import harmless, write_csv
 from cxrdata.export.place import Exported, new_files
-from cxrdata.export.relations import known_datasets, split_keys
+from cxrdata.export.relations import known_datasets, split_keys, terms_notes
 from cxrdata.interop import torchxrayvision
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def export_torchxrayvision(
             write_csv(safe, aside, packed=place.name.lower().endswith(_PACKED))
             exported.files[place] = table.height
             exported.notes += remarks
+    exported.notes += terms_notes(catalog, [name])
     return exported
 
 

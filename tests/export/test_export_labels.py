@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from hostile import HOSTILE_FILE, HOSTILE_NAME, HOSTILE_VIEW
 from cxrdata.errors import CxrError
 from cxrdata.export.csv_cells import harmless
 from cxrdata.export.labels import export_labels, labels_table, read_policy
+from cxrdata.export.relations import terms_notes
 from cxrdata.store.catalog import Catalog
 
 IDS = ["image_uid", "dataset", "image_id", "patient_id"]
@@ -134,3 +136,11 @@ def test_nothing_is_replaced_unasked(catalog: Catalog, tmp_path: Path) -> None:
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def test_rows_that_may_not_be_passed_on_are_named(catalog: Catalog) -> None:
+    """NIH's may; rows that `cxrdata synth` made up may, whatever they imitate."""
+    assert terms_notes(catalog, catalog.manifest["datasets"]) == []
+    real = SimpleNamespace(manifest={"synthetic": ["chexpert"]})
+    (note,) = terms_notes(real, ["chexpert", "mimic_cxr", "nih_cxr14"])  # type: ignore[arg-type]
+    assert note.startswith("rows of mimic_cxr may not be passed on")
