@@ -157,6 +157,19 @@ PROBLEMS: dict[str, Problem] = {
         Exit.USAGE,
         "A cohort file is not made of named steps, or a step does not answer with keys of the step before.",
     ),
+    "CXR-511": Problem(
+        "output is there already",
+        Exit.USAGE,
+        "A file or folder of the export's name exists and is not replaced unasked.",
+    ),
+    "CXR-512": Problem(
+        "cannot be exported", Exit.USAGE, "The format, or the code that reads it, has no place for what was asked."
+    ),
+    "CXR-513": Problem(
+        "label policy invalid",
+        Exit.USAGE,
+        "The policy named is not known, or its file names unknown findings or policies.",
+    ),
     # 6xx: environment
     "CXR-601": Problem("no catalog", Exit.ENVIRONMENT, "The folder has no catalog."),
     "CXR-602": Problem("cannot write", Exit.ENVIRONMENT, "The output folder is not writable or the disk is full."),

@@ -12,27 +12,20 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import polars as pl
 
 from cxrdata.cli.main import COMMANDS, cli
-from cxrdata.describe import SPLITS, SPLITS_COLUMNS
 from cxrdata.errors import PROBLEMS, Exit
-from cxrdata.schemas import tables, vocabulary_tables
-from cxrdata.schemas.label_views import describe_label_view
-from cxrdata.schemas.names import LABEL_VIEWS
-from cxrdata.schemas.tables import Table
-from cxrdata.schemas.views import VIEWS
-from cxrdata.store.session import SPLITS_SCHEMA
+from cxrdata.export.dictionary import table_sections
+from cxrdata.export.pages import markdown_sections
 from cxrdata.vocabularies import Vocabularies
 from docs import examples
 from docs.catalog_pages import NOTE, cohorts_page, findings_page, terms_page
 
 FOLDER = Path(__file__).resolve().parent
-LABEL_KEYS = ("dataset", "image_id", "labeler")
 _RANGES = {
     "CXR-1": "Files",
     "CXR-2": "Rows that are refused",
@@ -140,47 +133,8 @@ def _error_row(code: str) -> str:
 
 
 def tables_page() -> str:
-    """The relations of a catalog, with the description of every column."""
-    vocabularies = Vocabularies.load()
-    findings = dict(zip(vocabularies.findings["finding"], vocabularies.findings["title"], strict=True))
-    stored = [
-        tables.IMAGES,
-        tables.STUDIES,
-        tables.PATIENTS,
-        tables.BOXES,
-        tables.REJECTS,
-        tables.LEDGER,
-        tables.SOURCE_FILES,
-        tables.BUILD_NOTES,
-        *(value for value in vars(vocabulary_tables).values() if isinstance(value, Table)),
-    ]
-    parts = ["# Tables\n", NOTE, _TABLES_HEAD]
-    for table in stored:
-        key = ", ".join(f"`{column}`" for column in table.key)
-        parts.append(
-            f"## `{table.name}`\n\n{table.description} Key: {key}.\n\n| column | type | description |\n|---|---|---|"
-        )
-        types = table.types()
-        parts += [f"| `{name}` | {types[name]} | {text} |" for name, text in table.describe().items()]
-        parts.append("")
-    for name in LABEL_VIEWS:
-        description, columns = describe_label_view(name, findings)
-        types = {column: "VARCHAR" if column in LABEL_KEYS else "TINYINT" for column in columns}
-        parts += _view(name, description, {column: (types[column], text) for column, text in columns.items()})
-    for view in VIEWS:
-        parts += _view(view.name, view.description, view.columns)
-    duckdb_type = {pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.Float64: "DOUBLE"}
-    split_columns = {name: (duckdb_type[kind], SPLITS_COLUMNS[name]) for name, kind in SPLITS_SCHEMA.items()}
-    parts += _view("splits", SPLITS, split_columns)
-    return "\n".join(parts)
-
-
-def _view(name: str, description: str, columns: Mapping[str, tuple[str, str]]) -> list[str]:
-    return [
-        f"## `{name}`\n\n{description} A view.\n\n| column | type | description |\n|---|---|---|",
-        *(f"| `{column}` | {sql_type} | {text} |" for column, (sql_type, text) in columns.items()),
-        "",
-    ]
+    """The relations of a catalog, with the description of every column: a part of `cxrdata export dictionary`."""
+    return "\n".join(["# Tables\n", NOTE, _TABLES_HEAD, markdown_sections(table_sections(Vocabularies.load()))])
 
 
 def _rewrite_examples() -> None:
