@@ -72,7 +72,9 @@ def organs(row: Row) -> list[str] | None:
         elif item in _BODY_PARTS:
             found += _BODY_PARTS[item]
         else:
-            row.refuse(sheets.ORGANS, f"the code of a body part is not known{nearest(item, [*_BODY_PARTS])}", value=item)
+            row.refuse(
+                sheets.ORGANS, f"the code of a body part is not known{nearest(item, [*_BODY_PARTS])}", value=item
+            )
             found.append(item)
     return list(dict.fromkeys(found)) or None
 
@@ -217,7 +219,7 @@ def modality_names(row: Row) -> list[str] | None:
 def modality_shares(row: Row, said: dict[str, list[str]]) -> tuple[list[str], list[float], str] | None:
     """Modalities, their shares, and where the shares are from: the key of the demographics cell, or `equal` shares."""
     names = modality_names(row)
-    for key, text in ((key, text) for key in ("Modality", "Modalities") for text in said.get(key, ())):
+    for key, text in ((name, text) for name in ("Modality", "Modalities") for text in said.get(name, ())):
         found = shares(row, sheets.DEMOGRAPHICS, text)
         check_sum(row, sheets.DEMOGRAPHICS, text, found)
         if found and set(names or ()) == {name for name, _ in found}:

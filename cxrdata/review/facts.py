@@ -133,7 +133,6 @@ def import_workbook(path: Path) -> Import:
     problems = Problems()
     book = read_book(path, name=path.name, sheets=[sheet.title for sheet in READ])
     check_sheets(book, problems)
-    secondary = _secondary(book)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     skipped = 0
@@ -150,13 +149,16 @@ def import_workbook(path: Path) -> Import:
             facts |= {
                 "entry": len(rows) + 1, "source": sheet.source, "part": _part(row, sheet, benchmark),
                 "dataset_name": name, "canonical_name": canonical_name(name), "aliases": other_names(name),
-                "listed_before": name in seen, "secondary_of": secondary.get(name),
+                "listed_before": name in seen,
             }  # fmt: skip
             seen.add(name)
             rows.append(facts)
     if not rows:
         raise CxrError("CXR-111", "no sheet names a dataset", where=path.name, fix="use the published workbook")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    secondary = _secondary(book)
+    for row_of_facts in rows:
+        row_of_facts["secondary_of"] = secondary.get(row_of_facts["dataset_name"])
     others = papers(book, problems), listings(book, problems)
     return Import(
         pl.DataFrame(rows, schema=OPEN_DATASETS.types()),

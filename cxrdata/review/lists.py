@@ -86,7 +86,7 @@ def _cases(rows: list[Row]) -> list[dict[str, Any]]:
     for kind, stated in sorted(ages.items()):
         known = [age for age in stated if age is not None]
         share = sum(age >= _ADULT_FROM for age in known) / len(known) if known else None
-        classes = {None: None, 0: "children", 1: "adult"}
+        classes: dict[float | None, str | None] = {None: None, 0.0: "children", 1.0: "adult"}
         found.append({
             "dataset_name": kind, "modalities": [kind.rsplit(" ", 1)[-1]], "patients": len(known),
             "sequences": len(stated), "images": len(stated), "age_class": classes.get(share, "both"),

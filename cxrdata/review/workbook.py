@@ -144,7 +144,14 @@ class Problems:
     _rows: list[dict[str, str | None]] = field(default_factory=list)
 
     def add(
-        self, sheet: str, cell: str | None, column: str | None, value: str | None, message: str, *, code: str = "CXR-309"
+        self,
+        sheet: str,
+        cell: str | None,
+        column: str | None,
+        value: str | None,
+        message: str,
+        *,
+        code: str = "CXR-309",
     ) -> None:
         self._rows.append({
             "code": code, "sheet": sheet, "cell": cell, "column_name": column,

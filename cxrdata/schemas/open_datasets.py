@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cxrdata.vocabularies import read_tsv
 
 FILE_NAME = "open_datasets.tsv"
 FORMAT_VERSION = 2
+_SOURCE = "Source: "
 LIST_SEPARATOR = "|"
 SOURCES = ("challenges", "benchmarks", "highly_cited", "collections")
 PARTS = ("grand_challenge", "kaggle", "msd", "medfair", "amos", "midrc", "stanford_aimi", "tcia")
@@ -99,7 +101,9 @@ OPEN_DATASETS = _table(
         "sex_stated_as": column(
             _TEXT, "What the source calls it; the publication counted `Sex` alone.", values=("Sex", "Gender")
         ),
-        "races": column(_TEXTS, "Races and ethnicities that the dataset documents, as it names them; none for unknown."),
+        "races": column(
+            _TEXTS, "Races and ethnicities that the dataset documents, as it names them; none for unknown."
+        ),
         "race_shares": column(_REALS, "Share of each, in their order."),
         "race_unknown_share": column(_REAL, "Share stated as unknown or not available.", at_least=0),
         "secondary_of": column(_TEXTS, "Datasets that this one takes data from."),
@@ -120,7 +124,7 @@ def facts_text(frame: pl.DataFrame, *, title: str, source: str) -> str:
     """A table of facts as the text of its file: two lines of comment, a header, tab separated rows."""
     lines = [
         f"# {title} Lists are joined by `{LIST_SEPARATOR}`.",
-        f"# Format {FORMAT_VERSION}. Source: {source}",
+        f"# Format {FORMAT_VERSION}. {_SOURCE}{source}",
         "\t".join(frame.columns),
     ]
     lines += ["\t".join(_cell(value) for value in row) for row in frame.iter_rows()]
@@ -141,12 +145,10 @@ def read_facts(path: Path, table: Table) -> pl.DataFrame:
     frame = read_tsv(path)
     if frame.columns != table.columns:
         lacking = [name for name in table.columns if name not in frame.columns]
-        problem = (
-            f"the file lacks the column {lacking[0]}" if lacking else f"the columns are not those of {table.name}"
-        )
+        problem = f"the file lacks the column {lacking[0]}" if lacking else f"the columns are not those of {table.name}"
         raise CxrError("CXR-505", problem, where=path.name, fix="make it with `cxrdata review import`")
     try:
-        return frame.select(_typed(name, dtype) for name, dtype in table.types().items())
+        return frame.select(typed_columns(table.columns, table.types()))
     except pl.exceptions.InvalidOperationError as error:
         raise CxrError(
             "CXR-505", str(error).splitlines()[0], where=path.name, fix="make it with `cxrdata review import`"
@@ -161,6 +163,48 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - any cell of the table
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def facts_source(path: Path | None = None) -> str:
+    """What a file of facts (None: the one that ships) says that it was made from; else its name."""
+    path = path or data_folder("catalog") / FILE_NAME
+    if path.suffix.lower() == ".tsv":
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("#") and _SOURCE in line:
+                    return line.partition(_SOURCE)[2].strip()
+    return path.name
+
+
+def with_overlay(shipped: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """The facts that ship and those of a user's file: an entry of the same source, part and name wins, others are added.
+
+    Raises CxrError: CXR-505 not such a file, or a value that its column refuses.
+    """
+    theirs = read_facts(path, OPEN_DATASETS)
+    from cxrdata.schemas.validate import validate
+
+    _, broken = validate(theirs, OPEN_DATASETS)
+    if not broken.is_empty():
+        row = broken.row(0, named=True)
+        raise CxrError(
+            "CXR-505",
+            f"{row['column_name']} {row['value']!r}: {row['message']}",
+            where=f"{path.name} [entry {theirs['entry'][row['row']]}]",
+            fix="write it with `cxrdata review add`, which names what does not hold",
+        )
+    key = ["source", "part", "dataset_name"]
+    ours = shipped.join(theirs, on=key, how="anti", nulls_equal=True, maintain_order="left")
+    first = pl.concat([ours.with_columns(_theirs=False), theirs.with_columns(_theirs=True)])
+    every = first.sort("entry", "_theirs", maintain_order=True).drop("_theirs")
+    return every.with_columns(
+        entry=pl.int_range(1, pl.len() + 1, dtype=pl.Int64), listed_before=~pl.col("dataset_name").is_first_distinct()
+    )
+
+
+def typed_columns(names: Iterable[str], types: dict[str, Any]) -> list[pl.Expr]:
+    """The columns of a text file in their types; a cell that does not fit raises polars' InvalidOperationError."""
+    return [_typed(name, types[name]) for name in names]
 
 
 def _typed(name: str, dtype: Any) -> pl.Expr:  # noqa: ANN401 - a polars type

@@ -10,7 +10,7 @@ import pytest
 from cxrdata.errors import CxrError
 from cxrdata.review import workbook as sheets
 from cxrdata.review.facts import Import, import_workbook
-from cxrdata.review.workbook import REPACKAGING, SHEETS
+from cxrdata.review.workbook import PRIMARY, READ
 from tests.review.workbooks import ADULTS, write_workbook
 
 
@@ -22,9 +22,9 @@ def one(folder: Path, **cells: Any) -> tuple[dict[str, Any], list[tuple[Any, ...
 
 
 def test_moved_sheets_and_columns_change_nothing(tmp_path: Path) -> None:
-    rows = {"Challenges": [ADULTS], REPACKAGING: [{sheets.NAME: "Adults", sheets.SECONDARY: "One\nTwo"}]}
+    rows = {"Challenges": [ADULTS], PRIMARY.title: [{sheets.NAME: "Adults", sheets.SECONDARY: "One\nTwo"}]}
     straight = import_workbook(write_workbook(tmp_path / "a.xlsx", rows))
-    order = [REPACKAGING, *reversed([sheet.title for sheet in SHEETS])]
+    order = [sheet.title for sheet in reversed(READ)]
     moved = import_workbook(write_workbook(tmp_path / "b.xlsx", rows, order=order, moved_columns=True))
     assert straight.facts.equals(moved.facts)
     assert straight.facts["secondary_of"].to_list()[0] == ["One", "Two"]
@@ -42,7 +42,7 @@ def test_a_renamed_column_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
-    order = [REPACKAGING, *(sheet.title for sheet in SHEETS if sheet.title != "Benchmarks")]
+    order = [sheet.title for sheet in READ if sheet.title != "Benchmarks"]
     with pytest.raises(CxrError) as caught:
         import_workbook(write_workbook(tmp_path / "w.xlsx", {}, order=order))
     assert caught.value.code == "CXR-109"
