@@ -6,6 +6,7 @@ A file states what is known of a dataset under the names of the columns of `open
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +216,8 @@ def _check_word(key: str, item: Any, where: str) -> None:  # noqa: ANN401 - one 
     if words and item not in words:
         hint = nearest(str(item), words, most=1)
         raise _refused(f"{key!r} is {item!r}, which is not known{hint}", where, f"use one of: {', '.join(words)}")
+    if isinstance(item, int | float) and not (math.isfinite(item) and item >= 0):
+        raise _refused(f"{key!r} is {item}, which is no number of that kind", where, "write a number from 0 upwards")
     if key in _SHARES and not 0 <= item <= 1:
         raise _refused(f"{key!r} is {item}, which is no share", where, "write 0.5 for 50 %")
 

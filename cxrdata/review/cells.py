@@ -73,7 +73,9 @@ def organs(row: Row) -> list[str] | None:
             found += _BODY_PARTS[item]
         else:
             row.refuse(
-                sheets.ORGANS, f"the code of a body part is not known{nearest(item, [*_BODY_PARTS])}", value=item
+                sheets.ORGANS,
+                f"the code of a body part is not known{nearest(item, [*_BODY_PARTS], most=1)}",
+                value=item,
             )
             found.append(item)
     return list(dict.fromkeys(found)) or None
