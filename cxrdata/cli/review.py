@@ -76,6 +76,15 @@ def add(file: Path, facts: Path | None, place: Path, quiet: bool) -> None:
     FILE is TOML with a [[dataset]] for each, its keys the columns of the table open_datasets (see
     docs/tables.md), or a .tsv of such columns. What follows from other facts may be left out. A dataset that is listed
     under this name or another is refused; `again = true` adds it as a further entry of that dataset.
+
+    \b
+    [[dataset]]
+    dataset_name = "Chest of Lima"
+    source = "collections"        # or challenges, benchmarks, highly_cited
+    modalities = ["X-ray"]
+    patients_stated = 1200
+    age_class = "both"            # or adult, children, adult_prenatal
+    adult_share_low = 0.9         # more than 90 % are adults
     """
     from cxrdata.review.additions import add_datasets
     from cxrdata.wording import counted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import polars as pl
 import pytest
 
@@ -61,6 +62,22 @@ def test_cells_of_the_real_workbook_that_are_named(real: Import) -> None:
         ],
         "not among CT, MRI, PET, US, X-ray, Fundus, Others": [("Repackaging (MedSAM MRI)", "N9")],
     }
+
+
+def test_the_real_workbook_with_its_sheets_and_columns_moved(real: Import, real_data: Path, tmp_path: Path) -> None:
+    """Everything in the opposite order, and a column of remarks renamed: the same facts, and the column named."""
+    held = openpyxl.load_workbook(real_data / WORKBOOK, read_only=True, data_only=True)
+    moved = openpyxl.Workbook(write_only=True)
+    for title in reversed(held.sheetnames):
+        sheet = moved.create_sheet(title)
+        for row in held[title].iter_rows(values_only=True):
+            sheet.append(["Remarks" if value == "Considerations" else value for value in reversed(row)])
+    moved.save(tmp_path / "moved.xlsx")
+    made = import_workbook(tmp_path / "moved.xlsx")
+    assert made.facts.equals(real.facts) and made.papers.equals(real.papers) and made.listings.equals(real.listings)
+    named = made.problems.filter(pl.col("code") == "CXR-117")
+    assert set(named["message"]) == {"this column is not known and not read", "this column is gone; nothing reads it"}
+    assert made.problems.height - named.height == real.problems.height
 
 
 def test_papers_and_lists_that_ship_are_those_of_the_workbook(real: Import) -> None:

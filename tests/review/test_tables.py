@@ -99,6 +99,22 @@ def test_documentation_is_as_drawn_by_the_publication(facts: Facts) -> None:
     assert ends["highly_cited"][2] == 76.6
 
 
+def test_counts_are_those_drawn_by_the_publication(facts: Facts) -> None:
+    """Lengths of the bars of its figures of tasks, modalities and countries."""
+    tasks = dict(
+        make_table("tasks", facts, "published").filter(pl.col("modality") == "any").select("task", "datasets").rows()
+    )
+    drawn = ("Condition/Disease", "Lesion/Tumor", "Anatomy/Organ", "Disease (Risk)", "Image Reconstruction")
+    assert [n for begins in drawn for task, n in tasks.items() if task.startswith(begins)] == [34, 32, 30, 6, 6]
+    assert make_table("modalities", facts, "published")["datasets"].to_list() == [71, 52, 20, 11, 5]
+    first = make_table("countries", facts, "published").head(3)
+    assert first.select("country", "percent_patients", "percent_children").rows() == [
+        ("USA", 77.68, 95.56),
+        ("Spain", 13.39, 3.44),
+        ("Vietnam", 3.53, 0.0),
+    ]
+
+
 def test_mean_age_as_published_and_rightly_divided(facts: Facts) -> None:
     published = dict(make_table("overview", facts, "published").rows())
     careful = {row["measure"]: row for row in make_table("overview", facts, "careful").iter_rows(named=True)}
