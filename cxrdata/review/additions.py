@@ -18,7 +18,7 @@ from cxrdata.errors import CxrError, nearest
 from cxrdata.review.aliases import canonical_name, other_names
 from cxrdata.review.cells import KNOWN_MODALITIES
 from cxrdata.review.entry import sizes
-from cxrdata.review.facts import load_facts, write_text_file
+from cxrdata.review.facts import load_facts, write_lists, write_text_file
 from cxrdata.schemas.open_datasets import (
     LIST_SEPARATOR,
     OPEN_DATASETS,
@@ -71,8 +71,11 @@ def add_datasets(file: Path, place: Path, *, facts: Path | None = None) -> Added
     held, remarks = load_facts(facts)
     added = checked(file, held.datasets)
     every = pl.concat([held.datasets, added])
-    source = f"{facts_source(facts)}; {counted(added.height, 'dataset')} added from {file.name}"
+    origin = facts_source(facts)
+    source = f"{origin}; {counted(added.height, 'dataset')} added from {file.name}"
     write_text_file(place, open_datasets_text(every, source=source))
+    if facts is not None:
+        write_lists(held, place.parent, source=origin)
     return Added(added, every, remarks)
 
 

@@ -100,18 +100,21 @@ def write_facts(made: Import, place: Path) -> Path:
     Returns the file. Raises CxrError CXR-602.
     """
     file = place if place.suffix.lower() == ".tsv" else place / FILE_NAME
-    texts = {
-        file: open_datasets_text(made.facts, source=made.source),
-        file.parent / PAPERS_FILE: facts_text(
-            made.papers, title="Conference papers of the review: facts, one row a paper.", source=made.source
-        ),
-        file.parent / LISTINGS_FILE: facts_text(
-            made.listings, title="Datasets that papers use and others repackage: one row an entry.", source=made.source
-        ),
-    }
-    for path, text in texts.items():
-        write_text_file(path, text)
+    write_text_file(file, open_datasets_text(made.facts, source=made.source))
+    write_lists(made.all_facts(), file.parent, source=made.source)
     return file
+
+
+def write_lists(facts: Facts, folder: Path, *, source: str) -> None:
+    """Write papers and lists into the folder of a file of facts, where `load_facts` finds them. Raises CxrError CXR-602."""
+    papers_text = facts_text(
+        facts.papers, title="Conference papers of the review: facts, one row a paper.", source=source
+    )
+    lists_text = facts_text(
+        facts.listings, title="Datasets that papers use and others repackage: one row an entry.", source=source
+    )
+    write_text_file(folder / PAPERS_FILE, papers_text)
+    write_text_file(folder / LISTINGS_FILE, lists_text)
 
 
 def write_text_file(file: Path, text: str) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 from cxrdata.errors import CxrError
 from cxrdata.resources import data_folder
 from cxrdata.schemas.tables import _BOOL, _INT, _REAL, _TEXT, _TEXTS, Table, _table, column
+from cxrdata.schemas.validate import validate
 from cxrdata.vocabularies import read_tsv
 
 FILE_NAME = "open_datasets.tsv"
@@ -182,8 +183,6 @@ def with_overlay(shipped: pl.DataFrame, path: Path) -> pl.DataFrame:
     Raises CxrError: CXR-505 not such a file, or a value that its column refuses.
     """
     theirs = read_facts(path, OPEN_DATASETS)
-    from cxrdata.schemas.validate import validate
-
     _, broken = validate(theirs, OPEN_DATASETS)
     if not broken.is_empty():
         row = broken.row(0, named=True)

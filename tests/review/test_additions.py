@@ -15,6 +15,7 @@ from cxrdata.schemas.open_datasets import OPEN_DATASETS, read_open_datasets
 from cxrdata.schemas.vocabulary_tables import vocabulary_frames
 from cxrdata.sources.base import Registry
 from cxrdata.vocabularies import Vocabularies
+from tests.review.workbooks import write_workbook
 
 TOY = """[[dataset]]
 dataset_name = "Toy Chest"
@@ -64,6 +65,16 @@ def test_facts_that_were_added_to_are_added_to_again(tmp_path: Path) -> None:
     both = add_datasets(written(tmp_path, more, "more.toml"), tmp_path / "two.tsv", facts=tmp_path / "one.tsv")
     assert both.facts["dataset_name"].to_list()[-2:] == ["Toy Chest", "Toy Head"]
     assert "mine.toml" in (tmp_path / "two.tsv").read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_papers_and_lists_of_a_workbook_go_with_its_facts(tmp_path: Path) -> None:
+    """Facts that were imported keep their own; those that ship stay where they are."""
+    workbook = write_workbook(tmp_path / "w.xlsx", {})
+    add_datasets(written(tmp_path, TOY), tmp_path / "new" / "facts.tsv", facts=workbook)
+    facts, _ = load_facts(tmp_path / "new" / "facts.tsv")
+    assert (facts.datasets.height, facts.papers.height, facts.listings.height) == (7, 0, 5)
+    add_datasets(written(tmp_path, TOY), tmp_path / "of_ours" / "facts.tsv")
+    assert [path.name for path in (tmp_path / "of_ours").iterdir()] == ["facts.tsv"]
 
 
 def test_columns_as_tsv_are_an_entry_too(tmp_path: Path) -> None:

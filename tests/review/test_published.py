@@ -71,7 +71,7 @@ def test_the_real_workbook_with_its_sheets_and_columns_moved(real: Import, real_
     for title in reversed(held.sheetnames):
         sheet = moved.create_sheet(title)
         for row in held[title].iter_rows(values_only=True):
-            sheet.append(["Remarks" if value == "Considerations" else value for value in reversed(row)])
+            sheet.append(["Notes" if value == "Considerations" else value for value in reversed(row)])
     moved.save(tmp_path / "moved.xlsx")
     made = import_workbook(tmp_path / "moved.xlsx")
     assert made.facts.equals(real.facts) and made.papers.equals(real.papers) and made.listings.equals(real.listings)
