@@ -95,7 +95,7 @@ def dots(
             y=rows,
             x="percent:Q",
             color=alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order)),
-            shape=alt.Shape(f"{part}:N", title=part_title, sort=list(order)),
+            shape=alt.Shape(f"{part}:N", sort=list(order), legend=None),
             tooltip=[
                 f"{y}:N",
                 f"{part}:N",
@@ -121,15 +121,20 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
             "year:Q", title="age in years", scale=alt.Scale(domain=[first, last + 1], nice=False),
             axis=alt.Axis(grid=False, values=list(range(first, last + 1, 3 if last < 30 else 10))),
         )  # fmt: skip
+        most = max(rows["images"].drop_nulls().to_list(), default=0) or 1
         bars = (
             alt.Chart(rows.filter(pl.col("images").is_not_null()).with_columns(end=pl.col("year") + 1))
-            .mark_bar(stroke=colour("paper"), strokeWidth=0.5)
+            .mark_rect(stroke=colour("paper"), strokeWidth=0.5)
             .encode(
                 x=axis,
                 x2="end:Q",
                 y=alt.Y(
-                    "images:Q", title="images", axis=alt.Axis(tickCount=4, format="~s"), scale=alt.Scale(domainMin=0)
+                    "images:Q",
+                    title="images",
+                    axis=alt.Axis(tickCount=4, format="~s", tickMinStep=1),
+                    scale=alt.Scale(domain=[0, most], nice=True),
                 ),
+                y2=alt.datum(0),
                 color=alt.Color("band:N", title=None, scale=scale),
                 tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("images:Q", format=",")],
             )

@@ -38,7 +38,12 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
     )  # fmt: skip
     made = ["synthetic" if one else "real" for one in contents.datasets["synthetic"]]
     terms = contents.datasets.select(
-        "dataset", pl.Series("data", made), "institution", "country", "licence", "terms", "doi"
+        "dataset",
+        pl.Series("data", made),
+        institution=pl.concat_str("institution", "country", separator=", "),
+        licence="licence",
+        terms="terms",
+        doi="doi",
     )
     said = [
         f"{counted(contents.datasets.height, 'dataset')}, {counted(int(contents.datasets['images'].sum()), 'image')}."

@@ -14,6 +14,7 @@ from cxrdata.report.figure import Figure
 from cxrdata.report.section import Section, Table
 from cxrdata.report.sections import shown
 from cxrdata.report.tallies import ALL, Tallies
+from cxrdata.splits.shares import UNKNOWN as UNKNOWN_SHARE
 from cxrdata.splits.shares import distances
 from cxrdata.splits.stored import read_split_manifest, split_names, told
 from cxrdata.store.database import literal, quoted
@@ -34,12 +35,17 @@ def split_section(catalog: Catalog, name: str, tallies: Tallies) -> Section:
     parts = sorted(
         set(rows["split"]) - {ALL}, key=lambda part: (_ORDER.index(part) if part in _ORDER else len(_ORDER), part)
     )
-    sizes = rows.filter(pl.col("split") != ALL, attribute=ALL).select(
-        "dataset",
-        "split",
-        images=shown("images"),
-        persons=shown("persons"),
-        percent=pl.col("percent_of_dataset").round(1),
+    rank = pl.col("split").replace_strict({part: at for at, part in enumerate(parts)}, default=len(parts))
+    sizes = (
+        rows.filter(pl.col("split") != ALL, attribute=ALL)
+        .sort("dataset", rank)
+        .select(
+            "dataset",
+            "split",
+            images=shown("images"),
+            persons=shown("persons"),
+            percent=pl.col("percent_of_dataset").round(1),
+        )
     )
     groups = rows.filter(pl.col("split") != ALL, ~pl.col("attribute").is_in([ALL, LABEL]))
     labels = rows.filter(pl.col("split") != ALL, attribute=LABEL)
@@ -48,15 +54,19 @@ def split_section(catalog: Catalog, name: str, tallies: Tallies) -> Section:
         Table(
             f"{slug}-size",
             "Size",
-            "Images and persons (patients; images where the dataset tells no patients apart) of each subset, and its percent of the dataset's.",
+            "Images and persons (patients; images where the dataset tells no patients apart) of each subset, and its percent of the dataset's images in the split.",
             sizes,
         )
     ]
     far = distances(
         groups.select("dataset", "attribute", "value", "split", "images", "percent")
         .filter(pl.col("percent").is_not_null())
-        .with_columns(pl.col("value").replace(UNKNOWN, "(unknown)"))
-    )
+        .with_columns(pl.col("value").replace(UNKNOWN, UNKNOWN_SHARE))
+    ).with_columns(pl.col("value").replace(UNKNOWN_SHARE, UNKNOWN))
+    # Where all but the empty values are masked, nothing is known of the distance.
+    some_masked = groups.filter("masked").select("dataset", "attribute").unique()
+    nothing = far.filter(points=0.0).join(some_masked, on=["dataset", "attribute"], how="semi")
+    far = far.join(nothing, on=["dataset", "attribute"], how="anti", maintain_order="left")
     if far.height:
         balance = far.select(
             "dataset",
