@@ -1,7 +1,7 @@
 """Every table of the review on the facts that ship: against the files in `golden/`, the repository's saved outputs and
 plain Python.
 
-After a change that is meant, `python -m tests.review.test_tables` writes the golden files anew.
+After a change that is meant, `python -m tests.review.test_review_tables` writes the golden files anew.
 """
 
 from __future__ import annotations
