@@ -47,7 +47,7 @@ class Split(pl.DataFrame):
             f"<td style='text-align:right'>{count['images']:,}</td><td style='text-align:right'>{count['patients']:,}</td></tr>"
             for count in self.manifest["counts"]
         )
-        build, wishes = self.manifest["catalog_build"], _told(self.manifest["arguments"])
+        build, wishes = self.manifest["catalog_build"], told(self.manifest["arguments"])
         caption = f"split {self.manifest['split_name']} of catalog build {build}: {wishes}"
         head = "<tr><th>dataset</th><th>split</th><th>images</th><th>patients</th></tr>"
         return f"<table><caption>{html.escape(caption)}</caption>{head}{cells}</table>"
