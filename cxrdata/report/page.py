@@ -49,7 +49,7 @@ def drawing_code() -> str:
     require_altair()
     import vl_convert
 
-    code: str = vl_convert.javascript_bundle(None)
+    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return code.replace("</script", "<\\/script")
 
 
