@@ -73,6 +73,21 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "A split file cannot be turned into keys: an image in two splits, a row number that is missing, repeated or out of range, a word that names no split.",
     ),
+    "CXR-117": Problem(
+        "workbook differs",
+        Exit.DATA,
+        "A sheet or column of the review's workbook is not known, or is gone without being needed.",
+    ),
+    "CXR-118": Problem(
+        "dataset of the review refused",
+        Exit.DATA,
+        "An entry that is to be added to the review has an unknown key, a value that its column refuses, or facts that contradict each other.",
+    ),
+    "CXR-119": Problem(
+        "dataset listed already",
+        Exit.DATA,
+        "The review has the dataset that is to be added, under this name or another.",
+    ),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),
