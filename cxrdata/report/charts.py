@@ -148,7 +148,16 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
             width=width, height=120, title=alt.Title(heading, fontSize=12, fontWeight="normal")
         )
 
-    children = panel(years.filter(pl.col("year") < 18), 0, 17, f"{title}: under 18", 260)
+    young = years.filter(pl.col("year") < 18)
+    if young["masked"].any() or young["images"].sum():
+        children = panel(young, 0, 17, f"{title}: under 18", 260)
+    else:
+        children = (
+            alt.Chart(pl.DataFrame({"said": ["no image of anyone under 18"]}))
+            .mark_text(color=colour("quiet"), fontSize=12)
+            .encode(text="said:N", x=alt.value(130), y=alt.value(60))
+            .properties(width=260, height=120, title=alt.Title(f"{title}: under 18", fontSize=12, fontWeight="normal"))
+        )
     everyone = panel(years, 0, 90, f"{title}: all ages", 400)
     return alt.hconcat(children, everyone, spacing=40)
 

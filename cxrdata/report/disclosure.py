@@ -50,10 +50,11 @@ class _Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class _Effort:
-    """How far a search goes: by how much a masked count must be able to move, how low it may, and what may be masked."""
+    """How far a search goes: by how much a masked count must be able to move, how low it may, and what more may be masked."""
 
     move: int
     floor: int = 1
+    more: bool = True
     zeros: bool = False
     totals: bool = False
 
@@ -88,7 +89,14 @@ def masked(
     if not found:
         return set()
     network = _Network(whole, _edges(whole, sums), found, set(shown) - found)
-    efforts = (_Effort(max(1, min_cell - 1)), _Effort(1), _Effort(1, 0, zeros=True), _Effort(1, totals=True))
+    # Small counts side by side hide one another; one alone is hidden behind counts that can move as far as it could.
+    efforts = (
+        _Effort(1, more=False),
+        _Effort(max(1, min_cell - 1)),
+        _Effort(1),
+        _Effort(1, floor=0, zeros=True),
+        _Effort(1, totals=True),
+    )
     for key in sorted(found, key=lambda key: (whole[key].persons, str(key))):
         for effort in efforts:
             if network.protect(key, effort):
@@ -200,7 +208,9 @@ class _Network:
     def _usable(self, key: Hashable, effort: _Effort) -> bool:
         if key in self.found:
             return True
-        return (effort.totals or key not in self.shown) and (effort.zeros or self.counts[key].persons > 0)
+        return (
+            effort.more and (effort.totals or key not in self.shown) and (effort.zeros or self.counts[key].persons > 0)
+        )
 
     def _cost(self, key: Hashable) -> int:
         """What is lost by masking a count: little more for one that is ten times as large."""

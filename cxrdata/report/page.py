@@ -49,7 +49,7 @@ def drawing_code() -> str:
     require_altair()
     import vl_convert
 
-    code: str = vl_convert.javascript_bundle(None)
+    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return code.replace("</script", "<\\/script")
 
 
@@ -123,8 +123,9 @@ def _figure(figure: Figure) -> str:
     label = f"{title}. {caption} The table below has the same numbers."
     return "\n".join(
         [
-            f'<figure id="{name}"><h3>{title}</h3>',
-            f'<div class="chart" id="chart-{name}" role="img" tabindex="0" aria-label="{label}"></div>',
+            f'<figure id="figure-{name}"><h3>{title}</h3>',
+            # Vega names the element it draws into in its own way, hence one within.
+            f'<div class="chart" role="img" tabindex="0" aria-label="{label}"><div id="chart-{name}" aria-hidden="true"></div></div>',
             f"<figcaption>{caption}</figcaption>",
             f"<details{opened}><summary>Table: {title}</summary>{_table(figure.table, title)}</details>",
             "</figure>",
@@ -137,7 +138,7 @@ def _plain(item: Table) -> str:
     body = _table(item.frame, title)
     if item.frame.height > _MANY_ROWS:
         body = f"<details><summary>Table: {title}, {item.frame.height:,} rows</summary>{body}</details>"
-    return f'<div id="{name}"><h3>{title}</h3><p class="quiet">{caption}</p>{body}</div>'
+    return f'<div id="table-{name}"><h3>{title}</h3><p class="quiet">{caption}</p>{body}</div>'
 
 
 def _table(frame: pl.DataFrame, title: str) -> str:

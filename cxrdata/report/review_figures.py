@@ -132,7 +132,7 @@ def _summary(table: pl.DataFrame, rules: str) -> Any:  # noqa: ANN401 - an Altai
             alt.X("n:Q", title="patients of datasets analysed", axis=alt.Axis(format="~s")),
             _rows(order),
             alt.Color("who:N", title=None, scale=_colours({"adults": "blue", "children": "red"})),
-            alt.Order("who:N"),
+            alt.Order("who:O"),
         )
         .properties(width=240, height=alt.Step(_BAR_STEP))
     )

@@ -37,14 +37,13 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
         images_of_children=pl.when(pl.col("_bad").fill_null(value=False)).then(pl.lit(MASKED)).otherwise(_thousands(pl.col("children"))),
     )  # fmt: skip
     made = ["synthetic" if one else "real" for one in contents.datasets["synthetic"]]
-    terms = contents.datasets.select(
+    sources = contents.datasets.select(
         "dataset",
         pl.Series("data", made),
         institution=pl.concat_str("institution", "country", separator=", "),
-        licence="licence",
-        terms="terms",
         doi="doi",
     )
+    terms = contents.datasets.select("dataset", "licence", "terms")
     said = [
         f"{counted(contents.datasets.height, 'dataset')}, {counted(int(contents.datasets['images'].sum()), 'image')}."
     ]
@@ -71,12 +70,8 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
     )
     shows: list[Figure | Table] = [
         Figure("datasets", "Size of the datasets", caption, chart, table),
-        Table(
-            "terms",
-            "Terms of use",
-            "Where each dataset comes from and what its licence asks; DATA_TERMS.md beside the catalog has the same.",
-            terms,
-        ),
+        Table("sources", "Where the datasets come from", "Their institutions, and the DOI to cite.", sources),
+        Table("terms", "Terms of use", "What each licence asks; DATA_TERMS.md beside the catalog has the same.", terms),
         Table("labelers", "Labelers", "Who or what labelled the images.", frame.select("dataset", "labelers")),
     ]
     return Section("contents", "What is in the catalog", said, shows)

@@ -10,7 +10,7 @@ import pytest
 import cxrdata
 from cxrdata.report.catalog_report import catalog_report
 from cxrdata.report.contents import Contents, read_contents
-from cxrdata.report.page import Page
+from cxrdata.report.page import Page, render
 from cxrdata.report.tallies import Tallies, tally
 from cxrdata.sources.base import Registry
 from cxrdata.splits.make import make_split
@@ -55,3 +55,9 @@ def tallies(contents: Contents) -> Tallies:
 @pytest.fixture(scope="session")
 def report_page(reported: Catalog) -> Page:
     return catalog_report(reported)
+
+
+@pytest.fixture(scope="session")
+def report_text(report_page: Page) -> str:
+    """The page as HTML."""
+    return render(report_page)
