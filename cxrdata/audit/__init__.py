@@ -1,0 +1,1 @@
+"""How a model treats each group: operating points, metrics by group, intervals, tests."""
