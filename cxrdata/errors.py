@@ -207,11 +207,6 @@ PROBLEMS: dict[str, Problem] = {
         Exit.USAGE,
         "Predictions are listed by position and name no image; a keyed file in the same order must be named with --order.",
     ),
-    "CXR-518": Problem(
-        "operating point not understood",
-        Exit.USAGE,
-        "A threshold is youden, f1, fpr=RATE, tpr=RATE or a number, and is chosen where both classes are present.",
-    ),
     # 6xx: environment
     "CXR-601": Problem("no catalog", Exit.ENVIRONMENT, "The folder has no catalog."),
     "CXR-602": Problem("cannot write", Exit.ENVIRONMENT, "The output folder is not writable or the disk is full."),
