@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
 KEY = ["dataset", "image_id"]
-TEST = "test"
 NOT_SPLIT = "none"  # what stands for the policy of a class, which nobody left open
 AMONG = ("healthy",)
 
@@ -66,8 +65,8 @@ class TruthSource(Protocol):
     def names(self, datasets: Sequence[str]) -> LabelNames:
         """What the names of labels mean in files about these datasets."""
 
-    def subset(self, text: str) -> pl.DataFrame:
-        """dataset, image_id, weight of `NAME[:SUBSET]` of the splits."""
+    def subset(self, text: str, parts: Sequence[str]) -> pl.DataFrame:
+        """dataset, image_id, weight of `NAME[:PART]` of the splits; without a part, of the first of `parts` that it has."""
 
     def everything(self) -> pl.DataFrame:
         """dataset, image_id of all images in question."""
@@ -134,17 +133,17 @@ class CatalogTruth:
         vocabularies = BuildVocabularies((), catalog=self.catalog)
         return LabelNames.of(vocabularies.finding_names, vocabularies.label_map, self._races, datasets)
 
-    def subset(self, text: str) -> pl.DataFrame:
-        """The images of `NAME:SUBSET`; without a subset, `test`. Raises CxrError CXR-501 for an unknown one."""
+    def subset(self, text: str, parts: Sequence[str]) -> pl.DataFrame:
+        """As `TruthSource` has it. Raises CxrError CXR-501 for an unknown split or part."""
         name, _, part = text.partition(":")
         split = open_split(self.catalog, name)
-        parts = split["split"].unique().sort().to_list()
-        part = part or TEST
-        if part not in parts:
+        known = split["split"].unique().sort().to_list()
+        part = part or next((one for one in parts if one in known), parts[0])
+        if part not in known:
             raise CxrError(
                 "CXR-501",
-                f"the split {name} has no part {part!r}{nearest(part, parts)}",
-                fix=f"name one of its parts, such as {name}:{parts[0]} (parts: {', '.join(parts)})",
+                f"the split {name} has no part {part!r}{nearest(part, known)}",
+                fix=f"name one of its parts, such as {name}:{known[0]} (parts: {', '.join(known)})",
             )
         drawn = "n_draws" in split.columns
         weight = pl.col("n_draws").fill_null(1).cast(pl.Float64) if drawn else pl.lit(1.0)

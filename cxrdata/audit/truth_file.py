@@ -124,7 +124,7 @@ class FileTruth:
         text = _text(self.table[column]).str.to_lowercase().drop_nulls()
         return len(text) > 0 and int(text.is_in(list(_STATES)).sum()) * 2 > len(text)
 
-    def subset(self, text: str) -> pl.DataFrame:
+    def subset(self, text: str, parts: Sequence[str]) -> pl.DataFrame:  # noqa: ARG002 - as the catalog has it
         """Refused: a split is of a catalog."""
         raise CxrError(
             "CXR-502",
