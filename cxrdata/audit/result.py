@@ -63,7 +63,7 @@ class Audit:
         return audit_figures(self)
 
     def table(self, metric: str = "auroc") -> pl.DataFrame:
-        """Label x group, `estimate (low–high)` with positives and N, ready for a paper."""
+        """Label x group, estimate and interval with positives and N, ready for a paper."""
         from cxrdata.report.audit_tables import paper_table
 
         return paper_table(self.rows, metric)

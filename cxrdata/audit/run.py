@@ -85,7 +85,7 @@ def audit(
     paths = [Path(one) for one in ([predictions] if isinstance(predictions, str | os.PathLike) else predictions)]
     models = _models(source, paths, labels, order, key, compare=compare)
     wanted = _labels(source, models, labels)
-    crossings = [tuple(one) for one in ([cross] if cross and isinstance(cross[0], str) else cross)]
+    crossings = _crossings(cross)
     shown = list(dict.fromkeys([*by, *([threshold_by] if threshold_by else [])]))
     attributes = list(dict.fromkeys([*shown, *(name for one in crossings for name in one)]))
     images, remarks = _images(source, models, split)
@@ -159,6 +159,15 @@ def _models(
     if len(models) < 2:
         raise CxrError("CXR-502", "one model cannot be compared", fix="name a second file of predictions")
     return in_common(models)
+
+
+def _crossings(cross: Sequence[str] | Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """One list of attributes, or several, as several. Raises CxrError CXR-502 for a list of one."""
+    several = [tuple(one for one in cross if isinstance(one, str)), *(tuple(one) for one in cross if not isinstance(one, str))]
+    found = [one for one in several if one]
+    if any(len(one) < 2 for one in found):
+        raise CxrError("CXR-502", "one attribute makes no combinations", fix="name two, such as --cross race,sex; one alone with --by")
+    return found
 
 
 def _labels(source: TruthSource, models: list[Predictions], asked: Sequence[str]) -> list[str]:

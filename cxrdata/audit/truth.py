@@ -174,7 +174,7 @@ class CatalogTruth:
         wide, truth, left = self._findings(frame, findings, policy, among=among)
         known = with_attributes(self.catalog, frame, [*by, *dict.fromkeys(attributes.values())])
         classes, left_classes = class_states(known, attributes)
-        stated = policy.stated(findings) if among is None else {one: f"{policy.name}, among {among}" for one in findings}
+        stated = policy.stated(findings) if among is None else dict.fromkeys(findings, f"{policy.name}, among {among}")
         return Judged(
             frame,
             wide.hstack(classes.get_columns()).select(labels),

@@ -64,7 +64,8 @@ class FileTruth:
             raise CxrError("CXR-501", f"there is no column {key!r}{nearest(key, frame.columns)}", where=where, fix=f"columns: {known}")
         named = [key] if key else [name for name in frame.columns if frame[name].dtype == pl.String]
         own = [self._key] if self._key else [n for n in self.table.columns if self.table[n].dtype == pl.String]
-        best, shared = None, 0
+        best: tuple[str, str] | None = None
+        shared = 0
         for ours in own:
             values = _text(self.table[ours])
             if values.null_count() or _NOT_WORD.match("".join(values.head(1).to_list())):
@@ -84,14 +85,14 @@ class FileTruth:
         self._key = best[0]
         self._check_once()
         values = _text(frame[best[1]])
-        known = values.is_in(_text(self.table[best[0]]).implode()).fill_null(value=False)
+        here = values.is_in(_text(self.table[best[0]]).implode()).fill_null(value=False)
         resolved = pl.select(
-            dataset=pl.when(known).then(pl.lit(DATASET)),
-            image_id=pl.when(known).then(values),
-            reason=pl.when(~known).then(pl.lit(f"not in {self.path.name}")),
+            dataset=pl.when(here).then(pl.lit(DATASET)),
+            image_id=pl.when(here).then(values),
+            reason=pl.when(~here).then(pl.lit(f"not in {self.path.name}")),
             form=pl.lit(None, pl.String),
         )
-        return KeyColumn(best[1], resolved, int(known.sum()))
+        return KeyColumn(best[1], resolved, int(here.sum()))
 
     def _check_once(self) -> None:
         assert self._key is not None
