@@ -1,0 +1,240 @@
+"""Figures of an audit: false positives by age, ROC curves by group, reliability, gaps between groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from cxrdata.audit.curves import reliability, roc
+from cxrdata.audit.data import OVERALL, Grouping, Scored
+from cxrdata.report.figure import Figure, require_altair
+from cxrdata.report.theme import CATEGORIES, colour
+
+if TYPE_CHECKING:
+    from cxrdata.audit.result import Audit
+
+_AGE = "age_group"
+_FEW = 10  # positives or negatives under which a curve is a staircase of single images
+_COLUMNS = 3
+_PANEL = 200
+_LEVEL = 5  # groups from which on their names are turned, not to touch each other
+_INTERVAL = "Bars are 95 % intervals"
+_RATE = {"format": ".0%"}
+# Gaps that a forest plot shows; ratios have another scale.
+_GAPS = ("auroc", "tpr", "fpr")
+
+
+def audit_figures(audit: Audit) -> list[Figure]:
+    """Those of the figures that the answer has something to show in. Raises CxrError CXR-604 without the extra `[report]`."""
+    require_altair()
+    found = [
+        *_fpr_by_age(audit.rows),
+        *_roc_by_group(audit.scored, audit.min_cell),
+        *_reliability(audit.scored),
+        *_forest(audit.gaps),
+    ]
+    return [figure for figure in found if not figure.table.is_empty()]
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
+
+
+def _panels(chart: Any, labels: Sequence[str], table: pl.DataFrame) -> Any:  # noqa: ANN401 - of Altair
+    """The chart once a label, in rows of three."""
+    if len(labels) == 1:
+        return chart.properties(data=table)
+    import altair as alt
+
+    words = alt.Header(labelExpr="replace(datum.label, /_/g, ' ')")
+    panels = chart.facet(facet=alt.Facet("label:N", title=None, sort=list(labels), header=words), columns=_COLUMNS, data=table)
+    # Axes of their own, or those of the last row would stand below panels that it does not have.
+    return panels.resolve_axis(x="independent", y="independent")
+
+
+def _models(table: pl.DataFrame, otherwise: str | None = None) -> Any:  # noqa: ANN401 - of Altair
+    """Colour by model where there are several."""
+    import altair as alt
+
+    if table["model"].n_unique() > 1:
+        return alt.Color("model:N", title="Model", sort=table["model"].unique(maintain_order=True).to_list())
+    return alt.value(colour(otherwise or CATEGORIES[0]))
+
+
+def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
+    """False positive rate by age bin, with its interval; under each the number of images that it is a share of."""
+    import altair as alt
+
+    shown = rows.filter(pl.col("metric") == "fpr", pl.col("group_by").str.starts_with(_AGE))
+    for by in shown["group_by"].unique(maintain_order=True).to_list():
+        table = shown.filter(pl.col("group_by") == by, pl.col("estimate").is_not_null()).select(
+            "model", "label", age="group_value", negatives=pl.col("n") - pl.col("n_positive"),
+            fpr="estimate", low="ci_low", high="ci_high",
+        )  # fmt: skip
+        ages = table["age"].unique(maintain_order=True).to_list()
+        labels = table["label"].unique(maintain_order=True).to_list()
+        several = table["model"].n_unique() > 1
+        models = table["model"].unique(maintain_order=True).to_list()
+        base = alt.Chart().encode(
+            x=alt.X("age:N", sort=ages, title="Age (years)" if ages != ["pediatric", "adult"] else "Age", axis=alt.Axis(labelAngle=0 if len(ages) < _LEVEL else -90)),
+            color=_models(table),
+        )
+        if several:
+            base = base.encode(xOffset=alt.XOffset("model:N", sort=models))
+        rate = alt.Scale(domain=[0, min(1.0, float(max(table["high"].max() or 0, table["fpr"].max() or 0)) * 1.1 + 0.01)])
+        bars = base.mark_rule(strokeWidth=1.5).encode(
+            y=alt.Y("low:Q", scale=rate, axis=alt.Axis(**_RATE), title="False positive rate"), y2="high:Q"
+        )
+        points = base.mark_point(filled=True, size=45).encode(y=alt.Y("fpr:Q", scale=rate, title="False positive rate"))
+        layers = [bars, points]
+        if not several:
+            layers.append(
+                base.mark_text(angle=270, align="left", baseline="middle", dx=4, fontSize=9)
+                .transform_calculate(said="format(datum.negatives, ',')")
+                .encode(y=alt.Y("top:Q"), text="said:N", color=alt.value(colour("quiet")))
+                .transform_calculate(top="isValid(datum.high) ? datum.high : datum.fpr")
+            )
+        width = max(_PANEL, 18 * len(ages) * (len(models) if several else 1))
+        chart = alt.layer(*layers).properties(width=width, height=_PANEL)
+        yield Figure(
+            f"fpr_by_{_slug(by)}",
+            "False positive rate by age",
+            f"{_INTERVAL}{'' if several else '; the numbers are the images without the finding, of which it is a share'}. Groups that are masked or empty are not drawn.",
+            _panels(chart, labels, table),
+            table,
+        )
+
+
+def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
+    """ROC curves of the groups of each grouping that has no more groups than there are colours."""
+    import altair as alt
+
+    groupings = list(dict.fromkeys(one.by for item in scored for one in item.groupings)) or [OVERALL]
+    for by in groupings:
+        parts = []
+        for item in scored:
+            grouping = next((one for one in item.groupings if one.by == by), None) or _everybody(item)
+            for group, value in enumerate(grouping.values):
+                inside = grouping.codes == group
+                if _too_small(item, inside, min_cell):
+                    continue
+                curve = roc(item.scores[inside], item.positive[inside], item.weights[inside])
+                parts.append(
+                    curve.select(
+                        model=pl.lit(item.model), label=pl.lit(item.label), group=pl.lit(value), place=pl.int_range(pl.len()),
+                        false_positive_rate="fpr", true_positive_rate="tpr",
+                    )
+                )  # fmt: skip
+        table = pl.concat(parts) if parts else pl.DataFrame()
+        if table.is_empty() or table["group"].n_unique() > len(CATEGORIES):
+            continue
+        groups = table["group"].unique(maintain_order=True).to_list()
+        labels = table["label"].unique(maintain_order=True).to_list()
+        line = alt.Chart().mark_line(strokeWidth=1.6).encode(
+            x=alt.X("false_positive_rate:Q", title="False positive rate", axis=alt.Axis(**_RATE), scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("true_positive_rate:Q", title="True positive rate", axis=alt.Axis(**_RATE), scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color("group:N", sort=groups, title=by) if groups != [OVERALL] else alt.value(colour(CATEGORIES[0])),
+            order="place:Q",
+        )  # fmt: skip
+        if table["model"].n_unique() > 1:
+            line = line.encode(strokeDash=alt.StrokeDash("model:N", title="Model"))
+        chance = (
+            alt.Chart(pl.DataFrame({"x": [0, 1], "y": [0, 1]}))
+            .mark_line(strokeDash=[3, 3], strokeWidth=1, color=colour("grey"))
+            .encode(x="x:Q", y="y:Q")
+        )
+        chart = alt.layer(chance, line).properties(width=_PANEL, height=_PANEL)
+        yield Figure(
+            f"roc_by_{_slug(by)}",
+            f"ROC curves by {by}" if groups != [OVERALL] else "ROC curves",
+            f"Groups of under {_FEW} positives or negatives, or under {min_cell} patients, are not drawn. The dotted line is chance.",
+            _panels(chart, labels, table),
+            table.drop("place"),
+        )
+
+
+def _everybody(item: Scored) -> Grouping:
+    return Grouping(OVERALL, (OVERALL,), np.zeros(len(item.scores), np.int32))
+
+
+def _too_small(item: Scored, inside: np.ndarray, min_cell: int) -> bool:
+    positives = int(item.positive[inside].sum())
+    few = min(positives, int(inside.sum()) - positives) < _FEW
+    return few or len(np.unique(item.patients[inside])) < min_cell
+
+
+def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
+    """Observed share of positives by predicted probability, in ten bins."""
+    import altair as alt
+
+    parts = [
+        reliability(item.scores, item.positive, item.weights).select(
+            model=pl.lit(item.model), label=pl.lit(item.label), predicted="predicted", observed="observed", images="n"
+        )
+        for item in scored
+        if item.probabilities and not _too_small(item, np.ones(len(item.scores), bool), 0)
+    ]
+    if not parts:
+        return
+    table = pl.concat(parts)
+    labels = table["label"].unique(maintain_order=True).to_list()
+    axis = {"axis": alt.Axis(**_RATE), "scale": alt.Scale(domain=[0, 1])}
+    base = alt.Chart().encode(
+        x=alt.X("predicted:Q", title="Mean predicted probability", **axis),
+        y=alt.Y("observed:Q", title="Share of positives", **axis),
+        color=_models(table),
+    )
+    diagonal = (
+        alt.Chart(pl.DataFrame({"x": [0, 1], "y": [0, 1]}))
+        .mark_line(strokeDash=[3, 3], strokeWidth=1, color=colour("grey"))
+        .encode(x="x:Q", y="y:Q")
+    )
+    size = alt.Size("images:Q", title="Images", scale=alt.Scale(type="log", range=[12, 220]))
+    points = base.mark_point(filled=True, opacity=0.9).encode(size=size)
+    chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.2), points).properties(width=_PANEL, height=_PANEL)
+    yield Figure(
+        "reliability",
+        "Reliability",
+        f"Ten bins of equal width; a bin of under {_FEW} images is not drawn. On the dotted line a prediction of 30 % comes true in 30 %.",
+        _panels(chart, labels, table),
+        table,
+    )
+
+
+def _forest(gaps: pl.DataFrame) -> Iterator[Figure]:
+    """Gaps between groups with their intervals, one row a label and grouping."""
+    import altair as alt
+
+    names = [f"{metric}_gap" for metric in _GAPS]
+    shown = gaps.filter(pl.col("metric").is_in(names), pl.col("estimate").is_not_null())
+    for metric in shown["metric"].unique(maintain_order=True).to_list():
+        table = shown.filter(pl.col("metric") == metric).select(
+            "model", "label", by="group_by", between=pl.col("group_value").fill_null("largest"), gap="estimate",
+            low="ci_low", high="ci_high", images="n",
+        )  # fmt: skip
+        yield _forest_of(alt, metric, table)
+
+
+def _forest_of(alt: Any, metric: str, table: pl.DataFrame) -> Figure:  # noqa: ANN401
+    labels = table["label"].unique(maintain_order=True).to_list()
+    base = alt.Chart(table).encode(
+        y=alt.Y("label:N", sort=labels, title=None), color=_models(table)
+    )
+    if table["model"].n_unique() > 1:
+        base = base.encode(yOffset="model:N")
+    bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=metric.replace("_", " ").replace("auroc", "AUROC").replace("tpr", "TPR").replace("fpr", "FPR")), x2="high:Q")
+    points = base.mark_point(filled=True, size=55).encode(x="gap:Q")
+    zero = alt.Chart(table).mark_rule(strokeDash=[3, 3], color=colour("grey")).encode(x=alt.datum(0))
+    chart = alt.layer(zero, bars, points).properties(width=220, height=max(60, 20 * len(labels)))
+    bys = table["by"].unique(maintain_order=True).to_list()
+    chart = chart.facet(column=alt.Column("by:N", title=None, sort=bys)) if len(bys) > 1 else chart
+    return Figure(
+        f"forest_{metric}",
+        f"Gaps between groups: {metric.removesuffix('_gap').upper()}",
+        f"{_INTERVAL}. Masked groups take no part.",
+        chart,
+        table,
+    )
