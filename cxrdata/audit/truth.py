@@ -99,7 +99,7 @@ class CatalogTruth:
             found = find_key_column(frame, self._index, key=key, datasets=stated_datasets(frame))
         except CxrError as error:
             error.where = error.where or where
-            if error.code == "CXR-504" and number_column(frame, key) is not None:
+            if error.problem.startswith("no column") and number_column(frame, key) is not None:
                 error.fix = f"{error.fix}; rows that are named by number alone need a keyed file in their order (--order FILE)"
             raise
         if not self.datasets:
@@ -171,13 +171,13 @@ class CatalogTruth:
         frame = frame.select(*KEY, "weight", unit=unit)
         attributes = {label: self._attributes[label] for label in labels if label in self._attributes}
         findings = [label for label in labels if label not in attributes]
-        wide, truth, left = self._findings(frame, findings, policy, among=among)
+        states, truth, left = self._findings(frame, findings, policy, among=among)
         known = with_attributes(self.catalog, frame, [*by, *dict.fromkeys(attributes.values())])
         classes, left_classes = class_states(known, attributes)
         stated = policy.stated(findings) if among is None else dict.fromkeys(findings, f"{policy.name}, among {among}")
         return Judged(
             frame,
-            wide.hstack(classes.get_columns()).select(labels),
+            pl.DataFrame([(states | classes)[label] for label in labels]),
             truth | attributes,
             stated | dict.fromkeys(attributes, NOT_SPLIT),
             known.select(by),
@@ -200,14 +200,15 @@ class CatalogTruth:
 
     def _findings(
         self, frame: pl.DataFrame, findings: list[str], policy: Policy, *, among: str | None
-    ) -> tuple[pl.DataFrame, dict[str, str], pl.DataFrame]:
+    ) -> tuple[dict[str, pl.Series], dict[str, str], pl.DataFrame]:
         """The states of findings, who judged them, and what was left open."""
         if not findings:
-            return frame.select([]), {}, pl.DataFrame(schema=LEFT_OUT_SCHEMA)
+            return {}, {}, pl.DataFrame(schema=LEFT_OUT_SCHEMA)
         # An image is healthy because its labeler found nothing: what it knows and did not mention is not there.
         wishes = policy.stated(findings) if among is None else dict.fromkeys(findings, "zeros")
         raw, decided = (self._codes(frame, findings, wish) for wish in ("raw", wishes))
-        states, left, truth = {}, [], {}
+        states: dict[str, pl.Series] = {}
+        left, truth = [], {}
         for finding in findings:
             code, said = decided[finding], raw[finding]
             known = code.is_in([0, 1]) & ((said != UNCERTAIN).fill_null(value=True) if among else True)
@@ -216,7 +217,7 @@ class CatalogTruth:
             judged = raw["labeler"].filter(state.is_not_null()).unique().sort().to_list()
             truth[finding] = "+".join(judged)
             left += [(finding, *one) for one in policy.left_out(said, state)]
-        return pl.DataFrame(states), truth, pl.DataFrame(left, schema=LEFT_OUT_SCHEMA, orient="row")
+        return states, truth, pl.DataFrame(left, schema=LEFT_OUT_SCHEMA, orient="row")
 
     def _codes(self, frame: pl.DataFrame, findings: list[str], policy: str | dict[str, str]) -> pl.DataFrame:
         """The label codes of the images, with their labeler. Raises CxrError CXR-124 where the labeler saw none of them."""
@@ -236,18 +237,19 @@ class CatalogTruth:
         return self.labeler is None or self.labeler in [one for one, _ in self.catalog.manifest["labelers"][dataset]]
 
 
-def class_states(known: pl.DataFrame, attributes: dict[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def class_states(known: pl.DataFrame, attributes: dict[str, str]) -> tuple[dict[str, pl.Series], pl.DataFrame]:
     """One-vs-rest states of classes: among the images whose attribute is one of the classes that were predicted.
 
     known: the attributes as columns. attributes: class -> its attribute. Returns the states and what was left out.
     """
-    states, left = [], []
+    states: dict[str, pl.Series] = {}
+    left = []
     for value, attribute in attributes.items():
         others = [one for one, of in attributes.items() if of == attribute]
         judged = known[attribute].is_in(others)
         state = pl.select(pl.when(judged).then(known[attribute] == value)).to_series()
-        states.append(state.alias(value))
+        states[value] = state.alias(value)
         left.append((value, f"{attribute} unknown", int(known[attribute].is_null().sum())))
         left.append((value, f"{attribute} is none of {', '.join(others)}", int((~judged).sum())))
     rows = [row for row in left if row[2]]
-    return pl.DataFrame(states), pl.DataFrame(rows, schema=LEFT_OUT_SCHEMA, orient="row")
+    return states, pl.DataFrame(rows, schema=LEFT_OUT_SCHEMA, orient="row")

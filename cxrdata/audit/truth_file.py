@@ -161,7 +161,8 @@ class FileTruth:
         if f":{_DRAWS}" in whole.columns:
             whole = whole.with_columns(weight=pl.col(f":{_DRAWS}").cast(pl.Float64)).filter(pl.col("weight") > 0)
         attributes = {one: of for one, of in self.names(()).attributes.items() if one in labels and one not in self.table.columns}
-        states, left = {}, []
+        states: dict[str, pl.Series] = {}
+        left = []
         for label in labels:
             if label in attributes:
                 continue
@@ -172,11 +173,11 @@ class FileTruth:
         classes, left_classes = class_states(
             whole.select(pl.col(f":{of}").alias(of) for of in dict.fromkeys(attributes.values())), attributes
         )
-        groups = pl.DataFrame([self._group(whole, name) for name in by])
+        groups = whole.select(self._group(whole, name) for name in by)
         patient = self._column(_PATIENT)
         return Judged(
             whole.select(*KEY, "weight", "unit"),
-            pl.DataFrame(states).hstack(classes.get_columns()).select(labels),
+            pl.DataFrame([(states | classes)[label] for label in labels]),
             {label: attributes.get(label, self.path.name) for label in labels},
             policy.stated([one for one in labels if one not in attributes]) | dict.fromkeys(attributes, NOT_SPLIT),
             groups,

@@ -22,7 +22,7 @@ _COLUMNS = 3
 _PANEL = 200
 _LEVEL = 5  # groups from which on their names are turned, not to touch each other
 _INTERVAL = "Bars are 95 % intervals"
-_RATE = {"format": ".0%"}
+_RATE = ".0%"
 # Gaps that a forest plot shows; ratios have another scale.
 _GAPS = ("auroc", "tpr", "fpr")
 
@@ -86,7 +86,7 @@ def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
             base = base.encode(xOffset=alt.XOffset("model:N", sort=models))
         rate = alt.Scale(domain=[0, min(1.0, float(max(table["high"].max() or 0, table["fpr"].max() or 0)) * 1.1 + 0.01)])
         bars = base.mark_rule(strokeWidth=1.5).encode(
-            y=alt.Y("low:Q", scale=rate, axis=alt.Axis(**_RATE), title="False positive rate"), y2="high:Q"
+            y=alt.Y("low:Q", scale=rate, axis=alt.Axis(format=_RATE), title="False positive rate"), y2="high:Q"
         )
         points = base.mark_point(filled=True, size=45).encode(y=alt.Y("fpr:Q", scale=rate, title="False positive rate"))
         layers = [bars, points]
@@ -134,8 +134,8 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         groups = table["group"].unique(maintain_order=True).to_list()
         labels = table["label"].unique(maintain_order=True).to_list()
         line = alt.Chart().mark_line(strokeWidth=1.6).encode(
-            x=alt.X("false_positive_rate:Q", title="False positive rate", axis=alt.Axis(**_RATE), scale=alt.Scale(domain=[0, 1])),
-            y=alt.Y("true_positive_rate:Q", title="True positive rate", axis=alt.Axis(**_RATE), scale=alt.Scale(domain=[0, 1])),
+            x=alt.X("false_positive_rate:Q", title="False positive rate", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("true_positive_rate:Q", title="True positive rate", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("group:N", sort=groups, title=by) if groups != [OVERALL] else alt.value(colour(CATEGORIES[0])),
             order="place:Q",
         )  # fmt: skip
@@ -181,10 +181,9 @@ def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
         return
     table = pl.concat(parts)
     labels = table["label"].unique(maintain_order=True).to_list()
-    axis = {"axis": alt.Axis(**_RATE), "scale": alt.Scale(domain=[0, 1])}
     base = alt.Chart().encode(
-        x=alt.X("predicted:Q", title="Mean predicted probability", **axis),
-        y=alt.Y("observed:Q", title="Share of positives", **axis),
+        x=alt.X("predicted:Q", title="Mean predicted probability", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("observed:Q", title="Share of positives", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
         color=_models(table),
     )
     diagonal = (
