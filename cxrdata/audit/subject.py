@@ -175,4 +175,4 @@ class Subject:
 
 def rows_at_once(images: int) -> int:
     """Rows of weights to work on together: few enough to stay in the processor's cache, enough to be worth a call."""
-    return int(np.clip(1_000_000 // max(images, 1), 1, 256))
+    return int(np.clip(500_000 // max(images, 1), 1, 256))
