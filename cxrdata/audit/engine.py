@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from cxrdata.audit.adjust import adjusted
+from cxrdata.audit.compare import comparison_rows
 from cxrdata.audit.data import OVERALL, ROW_SCHEMA, Scored
+from cxrdata.audit.fairness import gap_rows
 from cxrdata.audit.intervals import Interval, interval_of
 from cxrdata.audit.metrics import why_undefined
 from cxrdata.audit.request import AuditRequest
+from cxrdata.audit.rows import head, interval_columns, is_masked, unstable
 from cxrdata.audit.subject import Part, Subject, rows_at_once
 from cxrdata.errors import CxrError
 from cxrdata.interrupts import in_threads
-from cxrdata.wording import counted
 
-UNSTABLE = 10  # positives, or negatives, under which a row says that it is unstable
 THRESHOLD = "threshold"
+_LARGEST_LEARNT = 31 * 2**20  # glibc learns up to 32 MiB
 
 
 def evaluate(scored: Sequence[Scored], request: AuditRequest) -> pl.DataFrame:
     """Rows of `ROW_SCHEMA`: of each input in turn everybody, then each grouping's groups, then what compares them.
 
-    Labels of one model on the same images share their replicates, for a replicate depends on the seed and the patients
+    With `compare` the differences between models stand at the end. Labels of one model on the same images share their replicates, for a replicate depends on the seed and the patients
     alone; so do two models. The answer is the same whatever `request.threads` is.
 
     Raises CxrError: CXR-502 for input that does not fit together, CXR-501 for a grouping that the images do not have.
@@ -33,19 +37,56 @@ def evaluate(scored: Sequence[Scored], request: AuditRequest) -> pl.DataFrame:
     for one in scored:
         _check(one)
     rows: list[dict[str, Any]] = []
-    for one in scored:
-        subject = prepared(one, request)
-        rows += subject_rows(subject)
-    return pl.DataFrame(rows, schema=ROW_SCHEMA, orient="row")
+    for together in _together(scored, request):
+        subjects = []
+        for at in together:
+            subject = prepared(scored[at], request)
+            rows += [row | {"at": at} for row in subject_rows(subject)]
+            if request.gaps:
+                rows += [row | {"at": at} for row in gap_rows(subject)]
+            subjects.append(subject)
+        rows += [row | {"at": len(scored)} for row in comparison_rows(subjects)] if request.compare else []
+    rows.sort(key=operator.itemgetter("at"))
+    frame = pl.DataFrame(rows, schema=ROW_SCHEMA, orient="row")
+    return frame if request.adjust == "none" else _with_adjusted(frame, request.adjust)
+
+
+def _with_adjusted(frame: pl.DataFrame, method: str) -> pl.DataFrame:
+    """P values adjusted within each family: the tests of one metric of one model, over all labels and groups."""
+    result = np.full(frame.height, math.nan)
+    p_values = frame["p_value"].fill_null(math.nan).to_numpy()
+    for rows in frame.with_row_index("at").group_by("model", "metric").agg("at")["at"]:
+        result[rows.to_numpy()] = adjusted(p_values[rows.to_numpy()], method)
+    return frame.with_columns(p_adjusted=pl.Series(result).fill_nan(None))
+
+
+def _together(scored: Sequence[Scored], request: AuditRequest) -> list[list[int]]:
+    """Which inputs are needed at once: to compare models, all of a label; else one, for the sake of memory."""
+    if not request.compare:
+        return [[at] for at in range(len(scored))]
+    by_label: dict[tuple[str, str, str], list[int]] = {}
+    for at, one in enumerate(scored):
+        by_label.setdefault((one.label, one.truth, one.policy), []).append(at)
+    return list(by_label.values())
 
 
 def prepared(scored: Scored, request: AuditRequest) -> Subject:
     """A label with all its replicates computed."""
+    _keep_freed_memory()
     subject = Subject(scored, request)
     step = rows_at_once(len(scored.scores))
     blocks = [range(at, min(at + step, request.bootstrap)) for at in range(0, request.bootstrap, step)]
     in_threads(subject.fill, blocks, request.threads)
     return subject
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next array of that size, for it learns from the largest block freed so far.
+
+    It otherwise hands arrays of some MB back to the system at once, and fetching them again, page by page, takes twice as
+    long as all the arithmetic. Untouched, the block itself costs nothing; other allocators do not mind.
+    """
+    np.empty(_LARGEST_LEARNT, np.uint8)
 
 
 def subject_rows(subject: Subject) -> list[dict[str, Any]]:
@@ -55,26 +96,6 @@ def subject_rows(subject: Subject) -> list[dict[str, Any]]:
         for group in range(len(part.values)):
             rows += [_row(subject, part, metric, group) for metric in subject.request.metrics]
     return rows
-
-
-def head(subject: Subject, part: Part, group: int | None) -> dict[str, Any]:
-    """What every row begins with. group: null for a row about all groups of a part."""
-    scored = subject.scored
-    return {
-        "model": scored.model,
-        "label": scored.label,
-        "truth": scored.truth,
-        "policy": scored.policy,
-        "group_by": part.by,
-        "group_value": None if group is None else part.values[group],
-        "n": int(part.n.sum() if group is None else part.n[group]),
-        "n_positive": int(part.n_positive.sum() if group is None else part.n_positive[group]),
-    }
-
-
-def is_masked(subject: Subject, part: Part, group: int) -> bool:
-    """Too few patients to be shown; a group of nobody has nothing to hide, and everybody is no cell."""
-    return part.by != OVERALL and 0 < part.n_patients[group] < subject.request.min_cell
 
 
 def _row(subject: Subject, part: Part, metric: str, group: int) -> dict[str, Any]:
@@ -92,24 +113,6 @@ def _row(subject: Subject, part: Part, metric: str, group: int) -> dict[str, Any
     found = interval_of(subject, part, metric, group)
     notes = [unstable(n_positive, n_negative), found.note]
     return row | {"estimate": estimate} | interval_columns(subject, found, notes)
-
-
-def interval_columns(subject: Subject, found: Interval, notes: Sequence[str]) -> dict[str, Any]:
-    """The columns of a row that say how sure it is."""
-    return {
-        "ci_low": None if math.isnan(found.low) else found.low,
-        "ci_high": None if math.isnan(found.high) else found.high,
-        "method": found.method or None,
-        "seed": subject.request.seed if "bootstrap" in found.method else None,
-        "note": "; ".join(note for note in notes if note) or None,
-    }
-
-
-def unstable(n_positive: int, n_negative: int) -> str:
-    """A warning where a class is too small for its figures to mean much."""
-    if n_positive < UNSTABLE:
-        return f"unstable: {counted(n_positive, 'positive')}"
-    return f"unstable: {counted(n_negative, 'negative')}" if n_negative < UNSTABLE else ""
 
 
 def _threshold_rows(subject: Subject) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class AuditRequest:
 
     min_cell: a group of fewer patients is masked. bins: of the ECE. gaps: also rows that compare groups.
     permutations: of the tests of gaps; 0 for no test. compare: also the differences of every two models on the same label.
-    adjust: `none`, `holm`, `bh`, `by`, over all p values of the answer. seed: 0 or more. threads: at work at once; it has
+    adjust: `none`, `holm`, `bh`, `by`, over the p values of one metric of one model, all labels and groups. seed: 0 or more. threads: at work at once; it has
     no influence on any number.
     """
 

@@ -134,9 +134,8 @@ class Subject:
             if request.threshold_by is not None:
                 self._set_margins(request.grouping(scored, request.threshold_by).codes, self.chooser.thresholds[0])
         everyone = np.ones((1, self.who.n), np.int32)
-        thresholds = None if self.chooser is None else self.chooser.thresholds
         for part in self.parts:
-            part.points = self._evaluate(part, everyone, thresholds)[0]
+            part.points = self.evaluate(part, everyone)[0]
             part.replicates = np.full((request.bootstrap, len(request.metrics), len(part.values)), np.nan)
         if request.interval == "bca" and request.bootstrap:
             self._leave_out()
@@ -150,6 +149,10 @@ class Subject:
             if part.by != self.request.threshold_by:
                 kept = np.where(known, part.codes, np.int32(-1))
                 part.margins = Ordered(margins, kept, len(part.values), self.who.patients)
+
+    def evaluate(self, part: Part, counts: Counts) -> Floats:
+        """(rows, metrics, groups) of a part under other weights of patients, the thresholds being what they are."""
+        return self._evaluate(part, counts, None if self.chooser is None else self.chooser.thresholds)
 
     def _evaluate(self, part: Part, counts: Counts, thresholds: Floats | None) -> Floats:
         return part.evaluate(self.request.metrics, counts, None if part.margins is not None else thresholds)
@@ -167,12 +170,11 @@ class Subject:
     def _leave_out(self) -> None:
         counts = left_out(self.who.n, self.request.seed)
         step = rows_at_once(len(self.scored.scores))
-        thresholds = None if self.chooser is None else self.chooser.thresholds
         for part in self.parts:
-            blocks = [self._evaluate(part, counts[at : at + step], thresholds) for at in range(0, len(counts), step)]
+            blocks = [self.evaluate(part, counts[at : at + step]) for at in range(0, len(counts), step)]
             part.jackknife = np.concatenate(blocks) if blocks else part.jackknife
 
 
 def rows_at_once(images: int) -> int:
     """Rows of weights to work on together: few enough to stay in the processor's cache, enough to be worth a call."""
-    return int(np.clip(1_000_000 // max(images, 1), 1, 256))
+    return int(np.clip(500_000 // max(images, 1), 1, 256))
