@@ -23,8 +23,10 @@ _PANEL = 200
 _LEVEL = 5  # groups from which on their names are turned, not to touch each other
 _INTERVAL = "Bars are 95 % intervals"
 _RATE = ".0%"
-# Gaps that a forest plot shows; ratios have another scale.
+# What forest plots show; other metrics stand in the rows.
 _GAPS = ("auroc", "tpr", "fpr")
+_WORDS = {"auroc": "AUROC", "tpr": "true positive rate", "fpr": "false positive rate"}
+_DIFFERENCE = "_difference"
 
 
 def audit_figures(audit: Audit) -> list[Figure]:
@@ -34,7 +36,7 @@ def audit_figures(audit: Audit) -> list[Figure]:
         *_fpr_by_age(audit.rows),
         *_roc_by_group(audit.scored, audit.min_cell),
         *_reliability(audit.scored),
-        *_forest(audit.gaps),
+        *_forest(audit.gaps, sorted({item.model for item in audit.scored})),
     ]
     return [figure for figure in found if not figure.table.is_empty()]
 
@@ -84,7 +86,8 @@ def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
         )
         if several:
             base = base.encode(xOffset=alt.XOffset("model:N", sort=models))
-        rate = alt.Scale(domain=[0, min(1.0, float(max(table["high"].max() or 0, table["fpr"].max() or 0)) * 1.1 + 0.01)])
+        highest = float(table.select(pl.max_horizontal("fpr", "high")).to_series().to_numpy().max(initial=0.0))
+        rate = alt.Scale(domain=[0, min(1.0, highest * 1.1 + 0.01)])
         bars = base.mark_rule(strokeWidth=1.5).encode(
             y=alt.Y("low:Q", scale=rate, axis=alt.Axis(format=_RATE), title="False positive rate"), y2="high:Q"
         )
@@ -203,37 +206,48 @@ def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
     )
 
 
-def _forest(gaps: pl.DataFrame) -> Iterator[Figure]:
-    """Gaps between groups with their intervals, one row a label and grouping."""
+def _forest(gaps: pl.DataFrame, models: Sequence[str]) -> Iterator[Figure]:
+    """Differences with their intervals: of each group from the largest one, and of two models on the same images."""
+    names = [f"{metric}{_DIFFERENCE}" for metric in _GAPS]
+    shown = gaps.filter(pl.col("metric").is_in(names), pl.col("estimate").is_not_null()).select(
+        "model", "label", "group_by", "metric", group=pl.col("group_value"),
+        less=pl.col("note").str.extract(r"(?:^|; )less ([^;]+)"), difference="estimate", low="ci_low", high="ci_high",
+        images="n", positives="n_positive",
+    )  # fmt: skip
+    for (by, metric), table in shown.group_by("group_by", "metric", maintain_order=True):
+        within = table.filter(pl.col("model").is_in(models))
+        between = table.filter(~pl.col("model").is_in(models))
+        named = _WORDS[str(metric).removesuffix(_DIFFERENCE)]
+        for part, what in ((within, f"by {by}"), (between, "between models" if by == OVERALL else f"between models, by {by}")):
+            if part.is_empty():
+                continue
+            if part.filter(pl.col("group").is_not_null())["group"].n_unique() > 1:
+                row = pl.col("group")
+            else:
+                row = pl.col("label").str.replace_all("_", " ")
+            rows = part.with_columns(row=row)
+            less = part["less"].drop_nulls().unique(maintain_order=True).to_list()
+            axis = f"{named[0].upper()}{named[1:]}: difference from {less[0]}" if len(less) == 1 else f"{named[0].upper()}{named[1:]}: difference"
+            said = f"Each group less the one of most images{f' ({less[0]})' if len(less) == 1 else ''}" if less else "The first model less the second"
+            yield Figure(
+                f"difference_{_slug(str(metric).removesuffix(_DIFFERENCE))}_{_slug(what)}",
+                f"Differences of the {named} {what}",
+                f"{said}. {_INTERVAL}; one that crosses the dotted line leaves open which is ahead. Masked groups are not drawn.",
+                _forest_chart(rows, axis),
+                part.drop("metric", "group_by"),
+            )
+
+
+def _forest_chart(rows: pl.DataFrame, title: str) -> Any:  # noqa: ANN401 - of Altair
     import altair as alt
 
-    names = [f"{metric}_gap" for metric in _GAPS]
-    shown = gaps.filter(pl.col("metric").is_in(names), pl.col("estimate").is_not_null())
-    for metric in shown["metric"].unique(maintain_order=True).to_list():
-        table = shown.filter(pl.col("metric") == metric).select(
-            "model", "label", by="group_by", between=pl.col("group_value").fill_null("largest"), gap="estimate",
-            low="ci_low", high="ci_high", images="n",
-        )  # fmt: skip
-        yield _forest_of(alt, metric, table)
-
-
-def _forest_of(alt: Any, metric: str, table: pl.DataFrame) -> Figure:  # noqa: ANN401
-    labels = table["label"].unique(maintain_order=True).to_list()
-    base = alt.Chart(table).encode(
-        y=alt.Y("label:N", sort=labels, title=None), color=_models(table)
-    )
-    if table["model"].n_unique() > 1:
+    order = rows["row"].unique(maintain_order=True).to_list()
+    base = alt.Chart().encode(y=alt.Y("row:N", sort=order, title=None), color=_models(rows))
+    if rows["model"].n_unique() > 1:
         base = base.encode(yOffset="model:N")
-    bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=metric.replace("_", " ").replace("auroc", "AUROC").replace("tpr", "TPR").replace("fpr", "FPR")), x2="high:Q")
-    points = base.mark_point(filled=True, size=55).encode(x="gap:Q")
-    zero = alt.Chart(table).mark_rule(strokeDash=[3, 3], color=colour("grey")).encode(x=alt.datum(0))
-    chart = alt.layer(zero, bars, points).properties(width=220, height=max(60, 20 * len(labels)))
-    bys = table["by"].unique(maintain_order=True).to_list()
-    chart = chart.facet(column=alt.Column("by:N", title=None, sort=bys)) if len(bys) > 1 else chart
-    return Figure(
-        f"forest_{metric}",
-        f"Gaps between groups: {metric.removesuffix('_gap').upper()}",
-        f"{_INTERVAL}. Masked groups take no part.",
-        chart,
-        table,
-    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    points = base.mark_point(filled=True, size=45).encode(x="difference:Q")
+    zero = alt.Chart().mark_rule(strokeDash=[3, 3], color=colour("grey")).encode(x=alt.datum(0))
+    chart = alt.layer(zero, bars, points).properties(width=_PANEL + 40, height=max(50, 22 * len(order)))
+    labels = rows["label"].unique(maintain_order=True).to_list() if "group" in rows.columns else []
+    return _panels(chart, labels if len(labels) > 1 and len(order) != len(labels) else labels[:1], rows)
