@@ -83,7 +83,9 @@ def calibrate(
     found = _by_name(scored(models, judged, wish.labels, by=by))
     warnings = []
     if not both.is_empty():
-        warnings.append(f"{counted(both['unit'].n_unique(), 'patient')} of the calibration set are judged too, which flatters the model")
+        warnings.append(
+            f"{counted(both['unit'].n_unique(), 'patient')} of the calibration set are judged too, which flatters the model"
+        )
     missing = [label for label in wish.labels if not any(one == label for _, one in found)]
     if missing:
         warnings.append(f"{', '.join(missing)}: no truth in the calibration set; {_SAME}")
@@ -94,9 +96,7 @@ def _by_name(found: list[Scored]) -> dict[tuple[str, str], Scored]:
     return {(one.model, one.label): one for one in found}
 
 
-def _images(
-    wish: Calibration, on: str | os.PathLike[str]
-) -> tuple[list[Predictions], pl.DataFrame, list[str]]:
+def _images(wish: Calibration, on: str | os.PathLike[str]) -> tuple[list[Predictions], pl.DataFrame, list[str]]:
     """The models' scores of the calibration images, and these."""
     path = Path(on)
     if not path.is_file() and path.suffix.lower() not in _FILE_SUFFIXES:

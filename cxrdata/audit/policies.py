@@ -38,7 +38,7 @@ class Policy:
             raise CxrError(
                 "CXR-501",
                 f"there is no policy and no file {wish!r}{nearest(wish, list(POLICIES))}",
-                fix=f"policies: {', '.join(POLICIES)}; or name a TOML file with lines such as cardiomegaly = \"ones\"",
+                fix=f'policies: {", ".join(POLICIES)}; or name a TOML file with lines such as cardiomegaly = "ones"',
             )
         return cls(path.name, _checked(read_toml(path)[0], path.name))
 

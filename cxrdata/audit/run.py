@@ -145,7 +145,13 @@ def _source(
 
 
 def _models(
-    source: TruthSource, paths: list[Path], labels: Sequence[str], order: PathLike | None, key: str | None, *, compare: bool
+    source: TruthSource,
+    paths: list[Path],
+    labels: Sequence[str],
+    order: PathLike | None,
+    key: str | None,
+    *,
+    compare: bool,
 ) -> list[Predictions]:
     """All models of all files, each by a name of its own. Raises CxrError CXR-502 for one model that is to be compared."""
     at = Path(order) if order is not None else None
@@ -163,10 +169,17 @@ def _models(
 
 def _crossings(cross: Sequence[str] | Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """One list of attributes, or several, as several. Raises CxrError CXR-502 for a list of one."""
-    several = [tuple(one for one in cross if isinstance(one, str)), *(tuple(one) for one in cross if not isinstance(one, str))]
+    several = [
+        tuple(one for one in cross if isinstance(one, str)),
+        *(tuple(one) for one in cross if not isinstance(one, str)),
+    ]
     found = [one for one in several if one]
     if any(len(one) < 2 for one in found):
-        raise CxrError("CXR-502", "one attribute makes no combinations", fix="name two, such as --cross race,sex; one alone with --by")
+        raise CxrError(
+            "CXR-502",
+            "one attribute makes no combinations",
+            fix="name two, such as --cross race,sex; one alone with --by",
+        )
     return found
 
 
@@ -207,7 +220,9 @@ def _among(
 ) -> Judged:
     """The healthy images alone. Raises CxrError: CXR-125 none, CXR-501 another word than `healthy`."""
     if among not in AMONG:
-        raise CxrError("CXR-501", f"nobody is asked for as {among!r}{nearest(among, list(AMONG))}", fix="--among healthy")
+        raise CxrError(
+            "CXR-501", f"nobody is asked for as {among!r}{nearest(among, list(AMONG))}", fix="--among healthy"
+        )
     judged = source.judged(images, labels, attributes, policy, among)
     if judged.frame.is_empty():
         raise CxrError(
@@ -237,9 +252,13 @@ def _left_open(wanted: list[str], tests: list[Scored], judged: Judged) -> list[s
     notes = []
     if without := [label for label in wanted if label not in known]:
         notes.append(f"without truth, so not judged: {', '.join(without)}")
-    by_reason = judged.left_out.filter(pl.col("label").is_in(list(known))).sort("images", descending=True, maintain_order=True)
+    by_reason = judged.left_out.filter(pl.col("label").is_in(list(known))).sort(
+        "images", descending=True, maintain_order=True
+    )
     for reason, part in by_reason.group_by("reason", maintain_order=True):
-        told = ", ".join(f"{label} {n:,}" for label, n in part.head(_MOST_LEFT_OUT).select("label", "images").iter_rows())
+        told = ", ".join(
+            f"{label} {n:,}" for label, n in part.head(_MOST_LEFT_OUT).select("label", "images").iter_rows()
+        )
         more = f" and {part.height - _MOST_LEFT_OUT} more labels" if part.height > _MOST_LEFT_OUT else ""
         notes.append(f"images left out as {reason[0]}: {told}{more}")
     for name in judged.groups.columns:

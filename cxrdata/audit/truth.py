@@ -100,7 +100,9 @@ class CatalogTruth:
         except CxrError as error:
             error.where = error.where or where
             if error.problem.startswith("no column") and number_column(frame, key) is not None:
-                error.fix = f"{error.fix}; rows that are named by number alone need a keyed file in their order (--order FILE)"
+                error.fix = (
+                    f"{error.fix}; rows that are named by number alone need a keyed file in their order (--order FILE)"
+                )
             raise
         if not self.datasets:
             return found
@@ -161,7 +163,9 @@ class CatalogTruth:
     ) -> Judged:
         """As `TruthSource` has it. Raises CxrError: CXR-125 nobody is healthy; CXR-501 unknown attributes, labelers."""
         images = images.sort(KEY)
-        healthy = with_attributes(self.catalog, images.select(KEY), ["healthy"])["healthy"] == "healthy" if among else None
+        healthy = (
+            with_attributes(self.catalog, images.select(KEY), ["healthy"])["healthy"] == "healthy" if among else None
+        )
         if healthy is not None:
             images = images.filter(healthy.fill_null(value=False))
         patients = self.catalog.table("images").select(*KEY, "patient_id").collect()

@@ -61,7 +61,12 @@ class FileTruth:
         """
         if key is not None and key not in frame.columns:
             known = ", ".join(frame.columns)
-            raise CxrError("CXR-501", f"there is no column {key!r}{nearest(key, frame.columns)}", where=where, fix=f"columns: {known}")
+            raise CxrError(
+                "CXR-501",
+                f"there is no column {key!r}{nearest(key, frame.columns)}",
+                where=where,
+                fix=f"columns: {known}",
+            )
         named = [key] if key else [name for name in frame.columns if frame[name].dtype == pl.String]
         own = [self._key] if self._key else [n for n in self.table.columns if self.table[n].dtype == pl.String]
         best: tuple[str, str] | None = None
@@ -115,7 +120,11 @@ class FileTruth:
         states = [column for column in self.table.columns if column != self._key and self._holds_states(column)]
         by_meaning = {general.find(column): column for column in states if general.find(column)}
         findings = {plain(column): column for column in states}
-        findings |= {name: by_meaning[one] for name, one in general.findings.items() if one in by_meaning and name not in findings}
+        findings |= {
+            name: by_meaning[one]
+            for name, one in general.findings.items()
+            if one in by_meaning and name not in findings
+        }
         present = {column for column in ("race", "sex") if column in self.table.columns}
         classes = {name: one for name, one in general.classes.items() if one[0] in present and name not in findings}
         return LabelNames(findings, classes)
@@ -160,7 +169,9 @@ class FileTruth:
             whole = whole.filter(self._healthy(whole))
         if f":{_DRAWS}" in whole.columns:
             whole = whole.with_columns(weight=pl.col(f":{_DRAWS}").cast(pl.Float64)).filter(pl.col("weight") > 0)
-        attributes = {one: of for one, of in self.names(()).attributes.items() if one in labels and one not in self.table.columns}
+        attributes = {
+            one: of for one, of in self.names(()).attributes.items() if one in labels and one not in self.table.columns
+        }
         states: dict[str, pl.Series] = {}
         left = []
         for label in labels:
@@ -189,7 +200,10 @@ class FileTruth:
     def _healthy(self, whole: pl.DataFrame) -> pl.Series:
         if f":{_HEALTHY}" not in whole.columns:
             raise CxrError(
-                "CXR-501", "the file has no column 'healthy'", where=self.path.name, fix="add one with 1 and 0, or leave --among out"
+                "CXR-501",
+                "the file has no column 'healthy'",
+                where=self.path.name,
+                fix="add one with 1 and 0, or leave --among out",
             )
         return (self._codes(whole[f":{_HEALTHY}"], _HEALTHY) == 1).fill_null(value=False)
 
@@ -218,7 +232,9 @@ class FileTruth:
             if scheme in schemes["scheme"]:
                 years = whole[f":{age}"].cast(pl.Float64, strict=False)
                 # A whole number of years is a range: who is 17 is not yet 18.
-                ages = pl.select(age_low_years=years, age_high_years=pl.when(years == years.floor()).then(years + 1).otherwise(years))
+                ages = pl.select(
+                    age_low_years=years, age_high_years=pl.when(years == years.floor()).then(years + 1).otherwise(years)
+                )
                 return ages.select(age_group_in(schemes.filter(scheme=scheme)).alias(name)).to_series()
         known = [column for column in self.table.columns if column != self._key]
         raise CxrError(

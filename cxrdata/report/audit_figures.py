@@ -52,7 +52,9 @@ def _panels(chart: Any, labels: Sequence[str], table: pl.DataFrame) -> Any:  # n
     import altair as alt
 
     words = alt.Header(labelExpr="replace(datum.label, /_/g, ' ')")
-    panels = chart.facet(facet=alt.Facet("label:N", title=None, sort=list(labels), header=words), columns=_COLUMNS, data=table)
+    panels = chart.facet(
+        facet=alt.Facet("label:N", title=None, sort=list(labels), header=words), columns=_COLUMNS, data=table
+    )
     # Axes of their own, or those of the last row would stand below panels that it does not have.
     return panels.resolve_axis(x="independent", y="independent")
 
@@ -81,7 +83,12 @@ def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
         several = table["model"].n_unique() > 1
         models = table["model"].unique(maintain_order=True).to_list()
         base = alt.Chart().encode(
-            x=alt.X("age:N", sort=ages, title="Age (years)" if ages != ["pediatric", "adult"] else "Age", axis=alt.Axis(labelAngle=0 if len(ages) < _LEVEL else -90)),
+            x=alt.X(
+                "age:N",
+                sort=ages,
+                title="Age (years)" if ages != ["pediatric", "adult"] else "Age",
+                axis=alt.Axis(labelAngle=0 if len(ages) < _LEVEL else -90),
+            ),
             color=_models(table),
         )
         if several:
@@ -185,7 +192,12 @@ def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
     table = pl.concat(parts)
     labels = table["label"].unique(maintain_order=True).to_list()
     base = alt.Chart().encode(
-        x=alt.X("predicted:Q", title="Mean predicted probability", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
+        x=alt.X(
+            "predicted:Q",
+            title="Mean predicted probability",
+            axis=alt.Axis(format=_RATE),
+            scale=alt.Scale(domain=[0, 1]),
+        ),
         y=alt.Y("observed:Q", title="Share of positives", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
         color=_models(table),
     )
@@ -218,7 +230,10 @@ def _forest(gaps: pl.DataFrame, models: Sequence[str]) -> Iterator[Figure]:
         within = table.filter(pl.col("model").is_in(models))
         between = table.filter(~pl.col("model").is_in(models))
         named = _WORDS[str(metric).removesuffix(_DIFFERENCE)]
-        for part, what in ((within, f"by {by}"), (between, "between models" if by == OVERALL else f"between models, by {by}")):
+        for part, what in (
+            (within, f"by {by}"),
+            (between, "between models" if by == OVERALL else f"between models, by {by}"),
+        ):
             if part.is_empty():
                 continue
             if part.filter(pl.col("group").is_not_null())["group"].n_unique() > 1:
@@ -227,8 +242,16 @@ def _forest(gaps: pl.DataFrame, models: Sequence[str]) -> Iterator[Figure]:
                 row = pl.col("label").str.replace_all("_", " ")
             rows = part.with_columns(row=row)
             less = part["less"].drop_nulls().unique(maintain_order=True).to_list()
-            axis = f"{named[0].upper()}{named[1:]}: difference from {less[0]}" if len(less) == 1 else f"{named[0].upper()}{named[1:]}: difference"
-            said = f"Each group less the one of most images{f' ({less[0]})' if len(less) == 1 else ''}" if less else "The first model less the second"
+            axis = (
+                f"{named[0].upper()}{named[1:]}: difference from {less[0]}"
+                if len(less) == 1
+                else f"{named[0].upper()}{named[1:]}: difference"
+            )
+            said = (
+                f"Each group less the one of most images{f' ({less[0]})' if len(less) == 1 else ''}"
+                if less
+                else "The first model less the second"
+            )
             yield Figure(
                 f"difference_{_slug(str(metric).removesuffix(_DIFFERENCE))}_{_slug(what)}",
                 f"Differences of the {named} {what}",

@@ -39,7 +39,9 @@ def paper_table(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
     A model column only where there are several. Cells of a masked group read `masked`, of an undefined metric `undefined`,
     each with what is known of N; one of under 10 positives or negatives ends in a dagger.
     """
-    shown = rows.filter(pl.col("metric") == metric, pl.col("group_by").is_in([OVERALL]) | pl.col("group_value").is_not_null())
+    shown = rows.filter(
+        pl.col("metric") == metric, pl.col("group_by").is_in([OVERALL]) | pl.col("group_value").is_not_null()
+    )
     columns = list(shown.select("group_by", "group_value").unique(maintain_order=True).iter_rows())
     cells: dict[tuple[str, str], dict[tuple[str, str | None], str]] = {}
     for row in shown.iter_rows(named=True):
@@ -129,7 +131,9 @@ def _html(table: pl.DataFrame, said: str) -> str:
     body = "".join(
         "<tr>"
         + "".join(
-            f'<th scope="row">{html.escape(cell)}</th>' if name in {"label", "model"} else f"<td>{html.escape(cell)}</td>"
+            f'<th scope="row">{html.escape(cell)}</th>'
+            if name in {"label", "model"}
+            else f"<td>{html.escape(cell)}</td>"
             for name, cell in zip(table.columns, row, strict=True)
         )
         + "</tr>"

@@ -106,7 +106,12 @@ def test_totals_shown_elsewhere_stay_shown_if_cells_can_hide_the_small_ones(cell
 
 
 def test_one_small_count_takes_the_smallest_partner_that_serves() -> None:
-    counts: dict[Hashable, Count] = {"F": Count(5000, 900), "M": Count(4000, 800), "O": Count(3, 1), "unknown": Count(60, 40)}
+    counts: dict[Hashable, Count] = {
+        "F": Count(5000, 900),
+        "M": Count(4000, 800),
+        "O": Count(3, 1),
+        "unknown": Count(60, 40),
+    }
     counts["all"] = Count(9063, 1741)
     assert masked(counts, [Sum("all", ["F", "M", "O", "unknown"])], shown=["all"]) == {"O", "unknown"}
 

@@ -1,0 +1,121 @@
+"""Tables and figures of an audit: what a reader is shown, and that nothing is shown that must not be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cxrdata.audit.curves import reliability, roc
+from cxrdata.audit.data import Grouping, Scored
+from cxrdata.audit.engine import evaluate
+from cxrdata.audit.request import AuditRequest
+from cxrdata.audit.result import Audit
+from cxrdata.report.audit_figures import audit_figures
+from cxrdata.report.audit_tables import html_page, markdown_page, paper_table
+from cxrdata.report.figure import save_figures, specification
+
+N = 600
+
+
+def _scored(label: str, model: str) -> Scored:
+    """600 images of 300 patients; group `tiny` is of 5 patients, `rare` has 3 positives."""
+    random = np.random.default_rng(len(label))  # the truth of both models
+    groups = np.repeat([0, 1, 2, 3], [290, 200, 100, 10]).astype(np.int32)
+    positive = random.random(N) < 0.3
+    positive[490:590] = False
+    positive[490:493] = True
+    random = np.random.default_rng(len(label + model) + ord(model[0]))
+    scores = np.clip(random.normal(0.4 + 0.2 * positive, 0.15), 0, 1)
+    sides = Grouping("side", ("<b>left</b>", "right", "rare", "tiny"), groups)
+    ages = Grouping("age_group:decades", ("0-9", "10-19"), (np.arange(N) // 300).astype(np.int32))
+    patients = np.arange(N, dtype=np.int64) // 2
+    return Scored(
+        model, label, "radiologist", "ignore", scores, positive, patients, np.ones(N), (sides, ages), probabilities=True
+    )
+
+
+@pytest.fixture(scope="module")
+def answer() -> Audit:
+    scored = [_scored(label, model) for model in ("one", "two") for label in ("edema", "lung_lesion")]
+    request = AuditRequest(metrics=("auroc", "tpr", "fpr"), threshold="fpr=0.2", bootstrap=30, compare=True)
+    return Audit(evaluate(scored, request), pl.DataFrame(), ["take care"], ["a < b"], scored)
+
+
+def test_paper_table(answer: Audit) -> None:
+    table = paper_table(answer.rows, "auroc")
+    assert table.columns == [
+        "model", "label", "all", "side <b>left</b>", "side right", "side rare", "side tiny",
+        "age_group:decades 0-9", "age_group:decades 10-19",
+    ]  # fmt: skip
+    row = answer.rows.filter(metric="auroc", model="one", label="edema", group_by="overall").row(0, named=True)
+    low, high = row["ci_low"], row["ci_high"]
+    assert table["all"][0] == f"{row['estimate']:.3f} ({low:.3f}–{high:.3f}); {row['n_positive']}/600"  # noqa: RUF001
+    assert set(table["side tiny"]) == {"masked"}
+    assert all(cell.endswith("; 3/100†") for cell in table["side rare"])
+
+
+def test_pages_hold_every_table_and_escape_what_they_show(answer: Audit) -> None:
+    page = html_page(answer)
+    assert page.count("<table>") == 3
+    assert "&lt;b&gt;left" in page
+    assert "<b>left" not in page
+    assert "<strong>take care</strong>" in page
+    assert "a &lt; b" in page
+    assert "http" not in page
+    text = markdown_page(answer)
+    assert text.startswith("- **take care**\n- a < b\n")
+    assert text.count("| --- ") == 3 * 9
+
+
+def test_figures_show_each_kind_and_no_masked_group(answer: Audit) -> None:
+    figures = {figure.name: figure for figure in audit_figures(answer)}
+    assert set(figures) >= {
+        "fpr_by_age_group_decades", "roc_by_side", "reliability", "difference_auroc_by_side", "difference_fpr_between_models",
+    }  # fmt: skip
+    assert set(figures["roc_by_side"].table["group"]) == {"<b>left</b>", "right"}
+    assert "tiny" not in figures["difference_auroc_by_side"].table["group"].to_list()
+    for figure in figures.values():
+        assert figure.caption
+        assert not figure.table.is_empty()
+        assert specification(figure)["description"].startswith(figure.title)
+
+
+def test_the_same_answer_gives_the_same_files(answer: Audit, tmp_path: Path) -> None:
+    first, second = (answer.save(tmp_path / name, figures=False) for name in ("first", "second"))
+    assert [path.name for path in first] == ["audit.parquet", "audit.csv", "left_out.csv", "tables.md", "tables.html"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    figure = next(figure for figure in answer.figures if figure.name == "roc_by_side")
+    written = save_figures([figure], tmp_path, formats=("svg",))
+    assert written[0].read_text().count("<svg") == 1
+
+
+def test_notebooks_show_the_tables(answer: Audit) -> None:
+    assert answer._repr_html_().count("<table>") == 3
+
+
+def test_roc_is_the_curve_whose_area_is_the_auroc() -> None:
+    random = np.random.default_rng(3)
+    positive = random.random(4000) < 0.2
+    scores = np.round(random.normal(positive * 1.0, 1.0), 2)
+    weights = random.integers(1, 4, 4000).astype(float)
+    curve = roc(scores, positive, weights)
+    assert curve.row(0) == (0.0, 0.0)
+    assert curve.row(-1) == (1.0, 1.0)
+    assert curve.height < 410
+    area = np.trapezoid(curve["tpr"].to_numpy(), curve["fpr"].to_numpy())
+    above = scores[positive][:, None] - scores[~positive][None, :]
+    pairs = np.outer(weights[positive], weights[~positive])
+    assert area == pytest.approx(float((pairs * ((above > 0) + 0.5 * (above == 0))).sum() / pairs.sum()), abs=1e-3)
+
+
+def test_reliability_bins() -> None:
+    scores = np.array([0.0, 0.1, 0.1, 0.11, 0.2, 1.0])
+    frame = reliability(
+        scores, np.array([True, False, False, True, True, True]), np.array([1.0, 1, 2, 1, 3, 1]), least=1
+    )
+    assert list(frame.iter_rows()) == [
+        (0.0, 0.1, 3, 0.075, 0.25), (0.1, 0.2, 2, 0.1775, 1.0), (pytest.approx(0.9), 1.0, 1, 1.0, 1.0),
+    ]  # fmt: skip
