@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cxrdata.audit.curves import reliability, roc
+from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.data import OVERALL, Grouping, Scored
 from cxrdata.report.figure import Figure, require_altair
 from cxrdata.report.theme import CATEGORIES, colour
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _AGE = "age_group"
 _FEW = 10  # positives or negatives under which a curve is a staircase of single images
 _COLUMNS = 3
+_STEPS = 200
+_DIGITS = 5
 _PANEL = 200
 _LEVEL = 5  # groups from which on their names are turned, not to touch each other
 _INTERVAL = "Bars are 95 % intervals"
@@ -35,7 +37,7 @@ def audit_figures(audit: Audit) -> list[Figure]:
     found = [
         *_fpr_by_age(audit.rows),
         *_roc_by_group(audit.scored, audit.min_cell),
-        *_reliability(audit.scored),
+        *_reliability(audit.scored, audit.min_cell),
         *_forest(audit.gaps, sorted({item.model for item in audit.scored})),
     ]
     return [figure for figure in found if not figure.table.is_empty()]
@@ -126,18 +128,21 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
     for by in groupings:
         parts = []
         for item in scored:
-            grouping = next((one for one in item.groupings if one.by == by), None) or _everybody(item)
-            for group, value in enumerate(grouping.values):
-                inside = grouping.codes == group
-                if _too_small(item, inside, min_cell):
-                    continue
-                curve = roc(item.scores[inside], item.positive[inside], item.weights[inside])
+            grouping = next((one for one in item.groupings if one.by == by), None)
+            shown = _large_enough(item, grouping, min_cell)
+            curves = roc_curve(item, grouping).with_columns(group=pl.col("group_value").fill_null(OVERALL))
+            for (group,), curve in curves.filter(pl.col("group").is_in(shown)).group_by("group", maintain_order=True):
+                thin = _thinned(curve.select("fpr", "tpr"))
                 parts.append(
-                    curve.select(
-                        model=pl.lit(item.model), label=pl.lit(item.label), group=pl.lit(value), place=pl.int_range(pl.len()),
-                        false_positive_rate="fpr", true_positive_rate="tpr",
+                    thin.select(
+                        model=pl.lit(item.model),
+                        label=pl.lit(item.label),
+                        group=pl.lit(group),
+                        place=pl.int_range(pl.len()),
+                        false_positive_rate="fpr",
+                        true_positive_rate="tpr",
                     )
-                )  # fmt: skip
+                )
         table = pl.concat(parts) if parts else pl.DataFrame()
         if table.is_empty() or table["group"].n_unique() > len(CATEGORIES):
             continue
@@ -166,26 +171,44 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         )
 
 
-def _everybody(item: Scored) -> Grouping:
-    return Grouping(OVERALL, (OVERALL,), np.zeros(len(item.scores), np.int32))
+def _large_enough(item: Scored, grouping: Grouping | None, min_cell: int) -> list[str]:
+    """The groups that have enough of both classes, and of patients, for a curve to mean something."""
+    whole = Grouping(OVERALL, (OVERALL,), np.zeros(len(item.scores), np.int32)) if grouping is None else grouping
+    found = []
+    for group, value in enumerate(whole.values):
+        inside = whole.codes == group
+        positives = int(item.positive[inside].sum())
+        few = min(positives, int(inside.sum()) - positives) < _FEW
+        if not few and len(np.unique(item.patients[inside])) >= min_cell:
+            found.append(value)
+    return found
 
 
-def _too_small(item: Scored, inside: np.ndarray, min_cell: int) -> bool:
-    positives = int(item.positive[inside].sum())
-    few = min(positives, int(inside.sum()) - positives) < _FEW
-    return few or len(np.unique(item.patients[inside])) < min_cell
+def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
+    """Of a curve, the points next to equal steps of either rate: more than a figure can show."""
+    steps = np.linspace(0, 1, _STEPS + 1)
+    places = [np.searchsorted(curve[rate].to_numpy(), steps) for rate in ("fpr", "tpr")]
+    return curve[np.unique(np.concatenate(places).clip(0, curve.height - 1))].with_columns(pl.all().round(_DIGITS))
 
 
-def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
+def _reliability(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
     """Observed share of positives by predicted probability, in ten bins."""
     import altair as alt
 
     parts = [
-        reliability(item.scores, item.positive, item.weights).select(
-            model=pl.lit(item.model), label=pl.lit(item.label), predicted="predicted", observed="observed", images="n"
+        calibration_curve(item, min_cell=min_cell)
+        .filter(pl.col("observed").is_not_null())
+        .select(
+            model=pl.lit(item.model),
+            label=pl.lit(item.label),
+            predicted="predicted",
+            observed="observed",
+            low="ci_low",
+            high="ci_high",
+            images="n",
         )
         for item in scored
-        if item.probabilities and not _too_small(item, np.ones(len(item.scores), bool), 0)
+        if item.probabilities
     ]
     if not parts:
         return
@@ -208,11 +231,12 @@ def _reliability(scored: Sequence[Scored]) -> Iterator[Figure]:
     )
     size = alt.Size("images:Q", title="Images", scale=alt.Scale(type="log", range=[12, 220]))
     points = base.mark_point(filled=True, opacity=0.9).encode(size=size)
-    chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.2), points).properties(width=_PANEL, height=_PANEL)
+    bars = base.mark_rule(strokeWidth=1).encode(y="low:Q", y2="high:Q")
+    chart = alt.layer(diagonal, base.mark_line(strokeWidth=1.2), bars, points).properties(width=_PANEL, height=_PANEL)
     yield Figure(
         "reliability",
         "Reliability",
-        f"Ten bins of equal width; a bin of under {_FEW} images is not drawn. On the dotted line a prediction of 30 % comes true in 30 %.",
+        f"Ten bins of equal width; a bin of under {min_cell} patients is not drawn. {_INTERVAL}. On the dotted line a prediction of 30 % comes true in 30 %.",
         _panels(chart, labels, table),
         table,
     )

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cxrdata.audit.curves import reliability, roc
 from cxrdata.audit.data import Grouping, Scored
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.request import AuditRequest
@@ -96,26 +95,14 @@ def test_notebooks_show_the_tables(answer: Audit) -> None:
     assert answer._repr_html_().count("<table>") == 3
 
 
-def test_roc_is_the_curve_whose_area_is_the_auroc() -> None:
+def test_a_drawn_curve_keeps_its_area(answer: Audit) -> None:
+    """Thinning a curve of thousands of points must not be seen."""
     random = np.random.default_rng(3)
-    positive = random.random(4000) < 0.2
-    scores = np.round(random.normal(positive * 1.0, 1.0), 2)
-    weights = random.integers(1, 4, 4000).astype(float)
-    curve = roc(scores, positive, weights)
-    assert curve.row(0) == (0.0, 0.0)
-    assert curve.row(-1) == (1.0, 1.0)
-    assert curve.height < 410
-    area = np.trapezoid(curve["tpr"].to_numpy(), curve["fpr"].to_numpy())
-    above = scores[positive][:, None] - scores[~positive][None, :]
-    pairs = np.outer(weights[positive], weights[~positive])
-    assert area == pytest.approx(float((pairs * ((above > 0) + 0.5 * (above == 0))).sum() / pairs.sum()), abs=1e-3)
-
-
-def test_reliability_bins() -> None:
-    scores = np.array([0.0, 0.1, 0.1, 0.11, 0.2, 1.0])
-    frame = reliability(
-        scores, np.array([True, False, False, True, True, True]), np.array([1.0, 1, 2, 1, 3, 1]), least=1
-    )
-    assert list(frame.iter_rows()) == [
-        (0.0, 0.1, 3, 0.075, 0.25), (0.1, 0.2, 2, 0.1775, 1.0), (pytest.approx(0.9), 1.0, 1, 1.0, 1.0),
-    ]  # fmt: skip
+    positive = random.random(6000) < 0.2
+    scores = 1 / (1 + np.exp(-random.normal(positive * 1.0, 1.0)))
+    scored = Scored("m", "edema", "t", "ignore", scores, positive, np.arange(6000), np.ones(6000), (), probabilities=True)
+    rows = evaluate([scored], AuditRequest(metrics=("auroc",), threshold=None, bootstrap=0))
+    (figure,) = (one for one in Audit(rows, pl.DataFrame(), [], [], [scored]).figures if one.name == "roc_by_overall")
+    rates = figure.table.select("false_positive_rate", "true_positive_rate").to_numpy().T
+    assert rates.shape[1] < 410
+    assert np.trapezoid(rates[1], rates[0]) == pytest.approx(rows["estimate"][0], abs=2e-3)
