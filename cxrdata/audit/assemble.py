@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cxrdata.audit.classes import CONFUSION_SCHEMA, confusion_matrix
 from cxrdata.audit.data import Grouping, Scored
 from cxrdata.audit.predictions import KEY, Predictions
 from cxrdata.audit.truth import Judged
@@ -78,7 +79,7 @@ def scored(
             if label not in model.labels:
                 continue
             state = judged.states[label]
-            known = (state.is_not_null() & joined[label].is_not_null()).to_numpy()
+            known = _known(joined, judged, label)
             if not known.any():
                 continue
             found.append(
@@ -96,6 +97,36 @@ def scored(
                 )
             )
     return found
+
+
+def _known(joined: pl.DataFrame, judged: Judged, label: str) -> NDArray[np.bool_]:
+    """Which images have both a score and a truth."""
+    return (judged.states[label].is_not_null() & joined[label].is_not_null()).to_numpy()
+
+
+def ages_of(one: Scored, models: Sequence[Predictions], judged: Judged) -> NDArray[np.float64]:
+    """The age in years of each image of a `Scored` of these models, nan where it is not known."""
+    model = next(model for model in models if model.name == one.model)
+    joined = judged.frame.select(KEY).join(model.frame, on=KEY, how="left", maintain_order="left")
+    ages = judged.ages.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return ages[_known(joined, judged, one.label)]
+
+
+def confusion(tests: Sequence[Scored], attributes: Mapping[str, str]) -> pl.DataFrame:
+    """The confusion matrix of each model's classes of an attribute (`attributes`: class -> attribute), normalised by truth."""
+    frames = []
+    for model in dict.fromkeys(one.model for one in tests):
+        for attribute in dict.fromkeys(attributes.values()):
+            parts = [one for one in tests if one.model == model and attributes.get(one.label) == attribute]
+            if len(parts) > 1:
+                scores = np.column_stack([one.scores for one in parts])
+                truth = np.argmax([one.positive for one in parts], axis=0)
+                matrix = confusion_matrix([one.label for one in parts], scores, truth, parts[0].weights)
+                frames.append(
+                    matrix.select(pl.lit(model).alias("model"), pl.lit(attribute).alias("attribute"), pl.all())
+                )
+    schema = {"model": pl.String(), "attribute": pl.String(), **CONFUSION_SCHEMA}
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
 def grouping(by: str, values: pl.Series, order: Sequence[str]) -> Grouping:

@@ -29,13 +29,15 @@ class Audit:
 
     rows: one a model, label, group and metric (CONTRACT §7). left_out: label, reason, images whose truth is not known.
     warnings: what makes figures too good, such as a threshold that was chosen on the images that it is judged on.
-    notes: what was counted and passed over on the way. scored: what the figures of curves are drawn from.
+    notes: what was counted and passed over on the way. confusion: of classes such as race: model, attribute, truth,
+    predicted, n, weight, share_of_truth. scored: what the figures of curves are drawn from.
     """
 
     rows: pl.DataFrame
     left_out: pl.DataFrame
     warnings: list[str]
     notes: list[str]
+    confusion: pl.DataFrame = field(default_factory=pl.DataFrame)
     scored: Sequence[Scored] = field(repr=False, default=())
     min_cell: int = 11
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from cxrdata.audit.assemble import check_targets, coverage, in_common, scored, together
+from cxrdata.audit.assemble import ages_of, check_targets, confusion, coverage, in_common, scored, together
 from cxrdata.audit.calibration import Calibration, calibrate
 from cxrdata.audit.data import Scored
 from cxrdata.audit.metrics import NEED_THRESHOLD
@@ -18,9 +19,11 @@ from cxrdata.audit.policies import DEFAULT, Policy
 from cxrdata.audit.predictions import Predictions, read_predictions
 from cxrdata.audit.request import DEFAULT_METRICS, AuditRequest
 from cxrdata.audit.result import Audit
+from cxrdata.audit.trend import age_trend
 from cxrdata.audit.truth import AMONG, CatalogTruth, Judged, TruthSource
 from cxrdata.audit.truth_file import FileTruth
 from cxrdata.errors import CxrError, nearest
+from cxrdata.splits.attributes import SCHEME
 from cxrdata.wording import counted
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ def audit(
     adjust: str = "none",
     min_cell: int = 11,
     compare: bool = False,
+    trend: bool = False,
     order: PathLike | None = None,
     key: str | None = None,
     seed: int = 0,
@@ -75,7 +79,8 @@ def audit(
 
     threshold: `youden`, `f1`, `fpr=0.2`, `tpr=0.9` or a number; None: only metrics without one. calibrate_on: a file of
     the same model's predictions, or a part of a split, on which the threshold is chosen; None: on the images it is
-    judged on, with a warning. The others: see `AuditRequest`.
+    judged on, with a warning. trend: also how false positives go with age, over the age groups that `by` names, else over
+    decades (needs the extra `[stats]`). The others: see `AuditRequest`.
 
     Raises CxrError: CXR-120 to CXR-128 for what the files hold, CXR-501, CXR-502 for names and wishes that do not fit, and
     those of reading a table.
@@ -123,7 +128,21 @@ def audit(
     )
     notes = [note if len(models) == 1 else f"{model.name}: {note}" for model in models for note in model.notes]
     notes += [*remarks, *_left_open(wanted, tests, judged), *calibration.notes]
-    return Audit(evaluate(tests, request), judged.left_out, calibration.warnings, notes, tests, min_cell)
+    rows = [evaluate(tests, request)]
+    if trend:
+        edges = _age_edges(source, attributes)
+        rows += [age_trend(one, ages_of(one, models, judged), request, edges=edges) for one in tests]
+    classes = confusion(tests, judged.classes)
+    return Audit(pl.concat(rows), judged.left_out, calibration.warnings, notes, classes, tests, min_cell)
+
+
+def _age_edges(source: TruthSource, attributes: Sequence[str]) -> list[float]:
+    """The bounds of the first scheme of age groups among the attributes, else of decades."""
+    schemes = source.age_groups()
+    named = [name.removeprefix(SCHEME) for name in attributes if name.startswith(SCHEME)]
+    groups = schemes.filter(scheme=next((name for name in named if schemes.filter(scheme=name).height > 2), "decades"))
+    last = groups["high_years"][-1]
+    return [*groups["low_years"].to_list(), math.inf if last is None else last]
 
 
 def _source(

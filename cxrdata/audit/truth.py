@@ -38,8 +38,8 @@ class Judged:
     """The images to be audited, sorted by key.
 
     frame: dataset, image_id, unit (the patient; the image where the source has none), weight (draws). states: one column a
-    label, Boolean, null where the truth is not known or left open. truth: label -> who judged. groups: by -> String
-    column; values: by -> its values in order. left_out: label, reason, images. without_patient: images that have no patient.
+    label, Boolean, null where the truth is not known or left open. truth: label -> who judged; classes: class ->
+    attribute, of the labels that are such. groups: by -> String column; values: by -> its values in order. ages: years. left_out: label, reason, images. without_patient: images that have no patient.
     """
 
     frame: pl.DataFrame
@@ -50,6 +50,8 @@ class Judged:
     values: dict[str, tuple[str, ...]]
     left_out: pl.DataFrame
     without_patient: int
+    ages: pl.Series
+    classes: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
 
@@ -75,6 +77,9 @@ class TruthSource(Protocol):
         self, images: pl.DataFrame, labels: Sequence[str], by: Sequence[str], policy: Policy, among: str | None
     ) -> Judged:
         """What is known of images (dataset, image_id, weight)."""
+
+    def age_groups(self) -> pl.DataFrame:
+        """The schemes of age groups: scheme, group_order, age_group, low_years, high_years."""
 
 
 class CatalogTruth:
@@ -168,9 +173,10 @@ class CatalogTruth:
         )
         if healthy is not None:
             images = images.filter(healthy.fill_null(value=False))
-        patients = self.catalog.table("images").select(*KEY, "patient_id").collect()
+        patients = self.catalog.table("images").select(*KEY, "patient_id", "age_years").collect()
         frame = images.join(patients, on=KEY, how="left", maintain_order="left")
         unknown = int(frame["patient_id"].is_null().sum())
+        ages = frame["age_years"]
         unit = pl.concat_str(["dataset", pl.coalesce("patient_id", "image_id")], separator=":")
         frame = frame.select(*KEY, "weight", unit=unit)
         attributes = {label: self._attributes[label] for label in labels if label in self._attributes}
@@ -188,7 +194,12 @@ class CatalogTruth:
             {name: self._order(name, known[name]) for name in by},
             pl.concat([left, left_classes]),
             unknown,
+            ages,
+            attributes,
         )
+
+    def age_groups(self) -> pl.DataFrame:
+        return self.catalog.table("age_groups").sort("scheme", "group_order").collect()
 
     @property
     def _attributes(self) -> dict[str, str]:
@@ -198,8 +209,8 @@ class CatalogTruth:
         present = set(values.drop_nulls().unique().to_list())
         if name.startswith(SCHEME) or name == "age_group":
             name = name if name.startswith(SCHEME) else SCHEME + "pediatric_adult"
-            groups = self.catalog.table("age_groups").filter(scheme=name.removeprefix(SCHEME)).sort("group_order")
-            return tuple(group for group in groups.collect()["age_group"].to_list() if group in present)
+            groups = self.age_groups().filter(scheme=name.removeprefix(SCHEME))
+            return tuple(group for group in groups["age_group"].to_list() if group in present)
         return tuple(sorted(present))
 
     def _findings(

@@ -195,6 +195,8 @@ class FileTruth:
             {name: self._order(name, groups[name]) for name in by},
             pl.concat([pl.DataFrame(left, schema=LEFT_OUT_SCHEMA, orient="row"), left_classes]),
             int(whole[f":{patient}"].is_null().sum()) if patient else whole.height,
+            self._ages(whole),
+            attributes,
         )
 
     def _healthy(self, whole: pl.DataFrame) -> pl.Series:
@@ -222,15 +224,22 @@ class FileTruth:
             )
         return codes
 
+    def _ages(self, whole: pl.DataFrame) -> pl.Series:
+        age = self._column(_AGE)
+        nobody = pl.Series([None] * whole.height, dtype=pl.Float64)
+        return whole[f":{age}"].cast(pl.Float64, strict=False) if age is not None else nobody
+
+    def age_groups(self) -> pl.DataFrame:
+        return Vocabularies.load().age_groups
+
     def _group(self, whole: pl.DataFrame, name: str) -> pl.Series:
         if f":{name}" in whole.columns:
             return _text(whole[f":{name}"]).alias(name)
-        age = self._column(_AGE)
-        if name.startswith(SCHEME) and age is not None:
-            schemes = Vocabularies.load().age_groups
+        if name.startswith(SCHEME) and self._column(_AGE) is not None:
+            schemes = self.age_groups()
             scheme = name.removeprefix(SCHEME)
             if scheme in schemes["scheme"]:
-                years = whole[f":{age}"].cast(pl.Float64, strict=False)
+                years = self._ages(whole)
                 # A whole number of years is a range: who is 17 is not yet 18.
                 ages = pl.select(
                     age_low_years=years, age_high_years=pl.when(years == years.floor()).then(years + 1).otherwise(years)
@@ -247,7 +256,7 @@ class FileTruth:
     def _order(self, name: str, values: pl.Series) -> tuple[str, ...]:
         present = set(values.drop_nulls().unique().to_list())
         if name.startswith(SCHEME) and name not in self.table.columns:
-            groups = Vocabularies.load().age_groups.filter(scheme=name.removeprefix(SCHEME)).sort("group_order")
+            groups = self.age_groups().filter(scheme=name.removeprefix(SCHEME)).sort("group_order")
             return tuple(group for group in groups["age_group"].to_list() if group in present)
         return tuple(sorted(present))
 

@@ -108,6 +108,9 @@ _NAMES = "A,B"
     "--compare", is_flag=True, help="Also the differences between the models, on the images that all predict."
 )
 @click.option(
+    "--trend", is_flag=True, help="Also how false positives go with age: correlation, and odds by decade (GEE)."
+)
+@click.option(
     "--order",
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -161,6 +164,7 @@ def audit(
     adjust: str,
     min_cell: int,
     compare: bool,
+    trend: bool,
     order: Path | None,
     key: str | None,
     seed: int,
@@ -214,6 +218,7 @@ def audit(
             adjust=adjust,
             min_cell=min_cell,
             compare=compare,
+            trend=trend,
             order=order,
             key=key,
             seed=seed,

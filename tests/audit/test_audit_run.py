@@ -240,6 +240,37 @@ def test_classes_are_one_vs_rest(catalog: Catalog, predicted: Callable[..., Path
     assert row["estimate"] == pytest.approx(_auroc(scores, (races["race"] == "Asian").to_numpy()), abs=1e-12)
 
 
+def test_confusion_of_classes_is_normalised_by_truth(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    path = predicted("chexpert", labels=("White", "Black", "Male", "Female"))
+    answer = cxrdata.audit(predictions=path, catalog=catalog, metrics=["auroc"], bootstrap=0)
+    images = catalog.table("images").filter(dataset="chexpert").collect()
+    assert answer.confusion["attribute"].unique(maintain_order=True).to_list() == ["race", "sex"]
+    assert set(
+        answer.confusion.group_by("attribute", "truth").agg(pl.col("share_of_truth").sum().round(12))["share_of_truth"]
+    ) == {1.0}
+    black = images.filter(race="Black")["image_id"]
+    called = sum(_score("m", "White", key) >= _score("m", "Black", key) for key in black)
+    row = answer.confusion.filter(truth="Black", predicted="White").row(0, named=True)
+    assert (row["n"], row["share_of_truth"]) == (called, pytest.approx(called / len(black), abs=1e-12))
+
+
+def test_trend_with_age(catalog: Catalog, tmp_path: Path) -> None:
+    """Scores that grow with age call the old more often."""
+    images = catalog.table("images").filter(dataset="nih_cxr14").collect().drop_nulls("age_years")
+    scores = [age / 200 + _score("m", key) / 2 for key, age in images.select("image_id", "age_years").iter_rows()]
+    images.select("image_id", prob_cardiomegaly=pl.Series(scores)).write_csv(tmp_path / "preds.csv")
+    answer = cxrdata.audit(
+        predictions=tmp_path / "preds.csv", catalog=catalog, threshold=0.5, metrics=["fpr"], bootstrap=20, trend=True,
+        by=["age_group:decades"],
+    )  # fmt: skip
+    correlation, odds = _one(answer, "fpr_age_correlation"), _one(answer, "fpr_age_odds_ratio")
+    assert float(str(correlation["estimate"])) > 0.8
+    assert float(str(odds["ci_low"])) > 1
+    table = answer.by_group.filter(metric="fpr")
+    assert correlation["n"] == (table["n"] - table["n_positive"]).sum()
+    assert set(answer.gaps["metric"]) >= {"fpr_age_correlation", "fpr_age_odds_ratio"}
+
+
 def test_positions_are_read_against_the_file_that_was_predicted(catalog: Catalog, tmp_path: Path) -> None:
     """The rows of chexploration's output, in an order that is nobody's, with its 0 for everything that is not positive."""
     images = catalog.table("images").filter(dataset="chexpert", source_split="train").select(*KEY, "path").collect()

@@ -40,7 +40,7 @@ def _scored(label: str, model: str) -> Scored:
 def answer() -> Audit:
     scored = [_scored(label, model) for model in ("one", "two") for label in ("edema", "lung_lesion")]
     request = AuditRequest(metrics=("auroc", "tpr", "fpr"), threshold="fpr=0.2", bootstrap=30, compare=True)
-    return Audit(evaluate(scored, request), pl.DataFrame(), ["take care"], ["a < b"], scored)
+    return Audit(evaluate(scored, request), pl.DataFrame(), ["take care"], ["a < b"], scored=scored)
 
 
 def test_paper_table(answer: Audit) -> None:
@@ -100,9 +100,13 @@ def test_a_drawn_curve_keeps_its_area(answer: Audit) -> None:
     random = np.random.default_rng(3)
     positive = random.random(6000) < 0.2
     scores = 1 / (1 + np.exp(-random.normal(positive * 1.0, 1.0)))
-    scored = Scored("m", "edema", "t", "ignore", scores, positive, np.arange(6000), np.ones(6000), (), probabilities=True)
+    scored = Scored(
+        "m", "edema", "t", "ignore", scores, positive, np.arange(6000), np.ones(6000), (), probabilities=True
+    )
     rows = evaluate([scored], AuditRequest(metrics=("auroc",), threshold=None, bootstrap=0))
-    (figure,) = (one for one in Audit(rows, pl.DataFrame(), [], [], [scored]).figures if one.name == "roc_by_overall")
+    (figure,) = (
+        one for one in Audit(rows, pl.DataFrame(), [], [], scored=[scored]).figures if one.name == "roc_by_overall"
+    )
     rates = figure.table.select("false_positive_rate", "true_positive_rate").to_numpy().T
     assert rates.shape[1] < 410
     assert np.trapezoid(rates[1], rates[0]) == pytest.approx(rows["estimate"][0], abs=2e-3)
