@@ -12,7 +12,7 @@ import polars as pl
 from cxrdata.audit.assemble import coverage, scored
 from cxrdata.audit.data import Scored
 from cxrdata.audit.policies import Policy
-from cxrdata.audit.predictions import Predictions, read_predictions
+from cxrdata.audit.predictions import Predictions, Table, read_predictions
 from cxrdata.audit.thresholds import Rule
 from cxrdata.audit.truth import Judged, TruthSource
 from cxrdata.errors import CxrError
@@ -109,7 +109,7 @@ def _images(wish: Calibration, on: str | os.PathLike[str]) -> tuple[list[Predict
                 fix="predict its images too, or give their predictions as a file",
             )
         return wish.models, images, [note for note in notes if "outside" not in note]
-    models = read_predictions(path, wish.source, labels=wish.labels, key=wish.key)
+    models = read_predictions(Table.of(path), wish.source, labels=wish.labels, key=wish.key)
     if len(wish.models) == len(models) == 1:
         models = [replace(models[0], name=wish.models[0].name)]
     names = [model.name for model in wish.models]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cxrdata.annotate.tabular import read_table
+from cxrdata.annotate.tabular import as_frame, read_table
 from cxrdata.errors import CxrError
-from cxrdata.interop.predictions import JSON_CELL, RUN, Column, Find, Found, find_scores, is_positional, scores_of
+from cxrdata.interop.predictions import (
+    JSON_CELL,
+    RUN,
+    Column,
+    Find,
+    Found,
+    Place,
+    find_scores,
+    is_positional,
+    scores_of,
+)
 from cxrdata.keys import NOT_IN_CATALOG
 from cxrdata.splits.from_file import FileRows
 from cxrdata.wording import counted
@@ -45,73 +56,86 @@ class Predictions:
         return list(self.said)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows of a file, or of a frame that a program hands over. place: where a row (from 0) and a column stand."""
+
+    name: str
+    frame: pl.DataFrame
+    place: Place
+    notes: list[str]
+
+    @classmethod
+    def of(cls, given: Any, name: str = "predictions") -> Table:  # noqa: ANN401 - of any library
+        """A path, or a polars, pandas or Arrow table. Raises CxrError: CXR-101 and those of `read_table`; CXR-502 neither."""
+        if not isinstance(given, str | os.PathLike):
+            return cls(name, as_frame(given), lambda row, column: f"{name}, row {row + 1} {column or ''}".rstrip(), [])
+        path = Path(given)
+        if not path.is_file():
+            raise CxrError("CXR-101", "this file does not exist", where=path.name, fix="name a CSV or Parquet file")
+        frame, notes = read_table(path)
+        return cls(path.name, frame, FileRows(path, frame).place, notes)
+
+    @property
+    def stem(self) -> str:
+        name = self.name.removesuffix(".gz")
+        return name.rpartition(".")[0] or name
+
+
 def read_predictions(
-    path: Path,
+    table: Table,
     source: TruthSource,
     *,
     labels: Sequence[str] = (),
-    order: Path | None = None,
+    order: Table | None = None,
     key: str | None = None,
 ) -> list[Predictions]:
-    """The models of a CSV or Parquet file (gzipped or not): one, or one a `run_id`.
+    """The models of a table: one, or one a `run_id`.
 
-    source: whose images the keys are to name. labels: those asked for; None: all. order: a keyed file whose rows are those
-    of a file by position. key: the column with the image key, of `order` where that is given.
+    source: whose images the keys are to name. labels: those asked for; none: all. order: a keyed table whose rows are those
+    of one by position. key: the column with the image key, of `order` where that is given.
 
-    Raises CxrError: those of `annotate.tabular.read_table`; CXR-108 two columns for a label; CXR-112, CXR-504 images of
-    another dataset; CXR-120 to CXR-123, CXR-126 what the file holds; CXR-517 positions without an order.
+    Raises CxrError: CXR-108 two columns for a label; CXR-112, CXR-504 images of another dataset; CXR-120 to CXR-123, CXR-126
+    what it holds; CXR-517 positions without an order.
     """
-    frame, notes = _read(path)
-    rows = FileRows(path, frame)
-    keyed, keyed_rows = (frame, rows) if order is None else _ordered(order, frame, path)
+    frame = table.frame
     if order is None and is_positional(frame):
         raise CxrError(
             "CXR-517",
             "the rows name no image: the file is listed by position, as chexploration writes it",
-            where=path.name,
+            where=table.name,
             fix="name the file whose rows it predicts, in their order, with --order FILE, such as chexpert.sample.test.csv",
         )
-    found = source.keyed(keyed, keyed_rows.path.name, key)
-    resolved = found.resolved.with_columns(said=keyed[found.column].cast(pl.String))
-    scored = frame.drop(found.column) if order is None else frame
-    datasets = resolved["dataset"].drop_nulls().unique().sort().to_list()
-    names = source.names(datasets)
-    scores = find_scores(scored, names.find, rows.place)
-    if scores.layout == JSON_CELL:
-        scores = _named_classes(scores, labels, path)
-    columns = _by_label(scores, names.find, notes, path.name)
-    _check_once(resolved, scored, keyed_rows)
-    parts = _runs(scored)
-    models = []
-    for name, mask in parts.items():
-        models.append(_model(name or _stem(path), scores.layout, columns, resolved, mask, rows, list(notes)))
-    return models
-
-
-def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
-    if not path.is_file():
-        raise CxrError("CXR-101", "this file does not exist", where=path.name, fix="name a CSV or Parquet file")
-    return read_table(path)
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
-
-
-def _ordered(order: Path, frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, FileRows]:
-    """The rows that name the images of a positional file."""
-    keyed, _ = _read(order)
-    if keyed.height != frame.height:
+    keyed = table if order is None else order
+    if keyed.frame.height != frame.height:
         raise CxrError(
             "CXR-126",
-            f"{path.name} has {counted(frame.height, 'row')}, and the file with their order {keyed.height:,}",
-            where=order.name,
+            f"{table.name} has {counted(frame.height, 'row')}, and the file with their order {keyed.frame.height:,}",
+            where=keyed.name,
             fix="name the very file that was predicted; a filtered or resampled one is another order",
         )
-    return keyed, FileRows(order, keyed)
+    found = source.keyed(keyed.frame, keyed.name, key)
+    resolved = found.resolved.with_columns(said=keyed.frame[found.column].cast(pl.String))
+    notes = [*table.notes]
+    notes += [
+        f"the image key is {found.column!r}; {rival.column!r} names other images in {counted(rival.differing, 'row')}"
+        for rival in found.rivals
+        if rival.differing
+    ]
+    scored = frame.drop(found.column) if order is None else frame
+    names = source.names(resolved["dataset"].drop_nulls().unique().sort().to_list())
+    scores = find_scores(scored, names.find, table.place)
+    if scores.layout == JSON_CELL:
+        scores = _named_classes(scores, labels, table.name)
+    columns = _by_label(scores, names.find, notes, table.name)
+    _check_once(resolved, scored, keyed.place)
+    return [
+        _model(name or table.stem, scores.layout, columns, resolved, mask, table.place, list(notes))
+        for name, mask in _runs(scored).items()
+    ]
 
 
-def _named_classes(scores: Found, labels: Sequence[str], path: Path) -> Found:
+def _named_classes(scores: Found, labels: Sequence[str], where: str) -> Found:
     """Classes that only have numbers, called by the one label that is asked for: of two, the second is it."""
     numbers = [column for column in scores.columns if column.said.isdigit()]
     if len(numbers) != len(scores.columns):
@@ -120,7 +144,7 @@ def _named_classes(scores: Found, labels: Sequence[str], path: Path) -> Found:
         raise CxrError(
             "CXR-120",
             f"class_probs holds {counted(len(numbers), 'class')} without names",
-            where=path.name,
+            where=where,
             fix="say which label the second of two classes is, with --labels cardiomegaly; of more, write {class: probability}",
         )
     second = numbers[1]
@@ -166,7 +190,7 @@ def _runs(frame: pl.DataFrame) -> dict[str | None, pl.Series]:
     return {run or None: runs == run for run in runs.unique(maintain_order=True).to_list()}
 
 
-def _check_once(resolved: pl.DataFrame, frame: pl.DataFrame, rows: FileRows) -> None:
+def _check_once(resolved: pl.DataFrame, frame: pl.DataFrame, place: Place) -> None:
     """Raise CxrError CXR-123 where a run predicts an image twice."""
     run = frame[RUN].cast(pl.String) if RUN in frame.columns else pl.Series([None] * frame.height, dtype=pl.String)
     keys = resolved.with_columns(run=run.fill_null("")).with_row_index("at").drop_nulls("image_id")
@@ -178,8 +202,8 @@ def _check_once(resolved: pl.DataFrame, frame: pl.DataFrame, rows: FileRows) -> 
     more = f" ({twice.height - 1:,} more like it)" if twice.height > 1 else ""
     raise CxrError(
         "CXR-123",
-        f"{one['dataset']}:{one['image_id']} is predicted a second time; first at {rows.place(first)}{more}",
-        where=rows.place(one["at"]),
+        f"{one['dataset']}:{one['image_id']} is predicted a second time; first at {place(first, None)}{more}",
+        where=place(one["at"], None),
         fix="leave one row an image; images drawn several times are named by a split (--split), not by repeated rows",
     )
 
@@ -190,14 +214,14 @@ def _model(
     columns: dict[str, Column],
     resolved: pl.DataFrame,
     mask: pl.Series,
-    rows: FileRows,
+    file_place: Place,
     notes: list[str],
 ) -> Predictions:
     """One model's rows, checked and keyed."""
     at = mask.arg_true()
 
     def place(row: int, column: str | None) -> str:
-        return rows.place(int(at[row]), column)
+        return file_place(int(at[row]), column)
 
     scores, targets = {}, {}
     for label, column in columns.items():
@@ -209,7 +233,7 @@ def _model(
     missing = keys.with_columns(at=at).filter(pl.col("image_id").is_null())
     if not missing.is_empty():
         examples = "; ".join(
-            f"{rows.place(row)} {said!r} ({reason or NOT_IN_CATALOG})"
+            f"{file_place(row, None)} {said!r} ({reason or NOT_IN_CATALOG})"
             for row, said, reason in missing.head(_EXAMPLES).select("at", "said", "reason").iter_rows()
         )
         notes.append(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from cxrdata.audit.calibration import Calibration, calibrate
 from cxrdata.audit.data import Scored
 from cxrdata.audit.metrics import NEED_THRESHOLD
 from cxrdata.audit.policies import DEFAULT, Policy
-from cxrdata.audit.predictions import Predictions, read_predictions
+from cxrdata.audit.predictions import Predictions, Table, read_predictions
 from cxrdata.audit.request import DEFAULT_METRICS, AuditRequest
 from cxrdata.audit.result import Audit
 from cxrdata.audit.trend import age_trend
@@ -36,7 +36,7 @@ _MOST_LEFT_OUT = 3
 
 def audit(
     *,
-    predictions: PathLike | Sequence[PathLike],
+    predictions: PathLike | Sequence[PathLike] | Mapping[str, Any] | Any,  # noqa: ANN401 - frames of any library
     catalog: Catalog | PathLike | None = None,
     truth_from: PathLike | None = None,
     dataset: str | Sequence[str] = (),
@@ -70,7 +70,8 @@ def audit(
 ) -> Audit:
     """How one or several models treat each group, with intervals by patient.
 
-    predictions: CSV or Parquet files with an image key and a column of scores a label. Truth and groups come from the
+    predictions: CSV or Parquet files with an image key and a column of scores a label; or a frame (polars, pandas, Arrow), or
+    several as model name -> frame. Truth and groups come from the
     catalog (a `Catalog`, its folder, or None for the default one), or from a file, `truth_from`, without any catalog.
     dataset, split (`NAME` or `NAME:PART`; NAME alone is its test part), labels: restrict. by: attributes as in `split`
     (race, sex, age_group:SCHEME, view, dataset, …). cross: attributes whose combinations are groups too, or several such
@@ -87,8 +88,7 @@ def audit(
     """
     source = _source(catalog, truth_from, dataset, truth)
     wish = Policy.read(policy)
-    paths = [Path(one) for one in ([predictions] if isinstance(predictions, str | os.PathLike) else predictions)]
-    models = _models(source, paths, labels, order, key, compare=compare)
+    models = _models(source, _tables(predictions), labels, order, key, compare=compare)
     wanted = _labels(source, models, labels)
     crossings = _crossings(cross)
     shown = list(dict.fromkeys([*by, *([threshold_by] if threshold_by else [])]))
@@ -163,9 +163,17 @@ def _source(
     return CatalogTruth(opened, datasets=[dataset] if isinstance(dataset, str) else dataset, labeler=truth)
 
 
+def _tables(predictions: Any) -> list[Table]:  # noqa: ANN401
+    """Files or frames, as `audit` takes them, as tables."""
+    if isinstance(predictions, Mapping):
+        return [Table.of(frame, name) for name, frame in predictions.items()]
+    several = isinstance(predictions, list | tuple)
+    return [Table.of(one) for one in (predictions if several else [predictions])]
+
+
 def _models(
     source: TruthSource,
-    paths: list[Path],
+    tables: list[Table],
     labels: Sequence[str],
     order: PathLike | None,
     key: str | None,
@@ -173,8 +181,8 @@ def _models(
     compare: bool,
 ) -> list[Predictions]:
     """All models of all files, each by a name of its own. Raises CxrError CXR-502 for one model that is to be compared."""
-    at = Path(order) if order is not None else None
-    read = [model for path in paths for model in read_predictions(path, source, labels=labels, order=at, key=key)]
+    by = Table.of(order) if order is not None else None
+    read = [model for one in tables for model in read_predictions(one, source, labels=labels, order=by, key=key)]
     models: list[Predictions] = []
     for model in read:
         taken = sum(one.name == model.name or one.name.startswith(f"{model.name} (") for one in models)

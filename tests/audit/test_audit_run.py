@@ -322,6 +322,17 @@ def test_runs_of_one_file_are_models(catalog: Catalog, tmp_path: Path) -> None:
     assert answer.overall["model"].to_list() == ["a", "b"]
 
 
+def test_frames_are_read_as_files_are(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    frame = _predictions(catalog, "nih_cxr14")
+    wishes = {"catalog": catalog, "metrics": ["auroc"], "bootstrap": 5}
+    by_file = cxrdata.audit(predictions=predicted("nih_cxr14"), **wishes)
+    assert cxrdata.audit(predictions={"preds": frame.to_pandas()}, **wishes).rows.equals(by_file.rows)
+    twice = pl.concat([frame, frame.tail(1)])
+    with pytest.raises(CxrError) as caught:
+        cxrdata.audit(predictions=twice, **wishes)
+    assert (caught.value.code, caught.value.where) == ("CXR-123", f"predictions, row {twice.height}")
+
+
 def test_rows_without_an_image_and_images_without_a_row_are_counted(catalog: Catalog, tmp_path: Path) -> None:
     frame = _predictions(catalog, "nih_cxr14").head(100)
     strange = frame.head(2).with_columns(image_id=pl.Series(["99999999_000.png", "unheard of"]))
