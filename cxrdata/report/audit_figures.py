@@ -43,6 +43,11 @@ def audit_figures(audit: Audit) -> list[Figure]:
     return [figure for figure in found if not figure.table.is_empty()]
 
 
+def _said(by: str) -> str:
+    """A grouping in words: `age_group:decades` is by age group."""
+    return by.partition(":")[0].replace("_", " ")
+
+
 def _slug(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
@@ -101,20 +106,18 @@ def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
             y=alt.Y("low:Q", scale=rate, axis=alt.Axis(format=_RATE), title="False positive rate"), y2="high:Q"
         )
         points = base.mark_point(filled=True, size=45).encode(y=alt.Y("fpr:Q", scale=rate, title="False positive rate"))
-        layers = [bars, points]
-        if not several:
-            layers.append(
-                base.mark_text(angle=270, align="left", baseline="middle", dx=4, fontSize=9)
-                .transform_calculate(said="format(datum.negatives, ',')")
-                .encode(y=alt.Y("top:Q"), text="said:N", color=alt.value(colour("quiet")))
-                .transform_calculate(top="isValid(datum.high) ? datum.high : datum.fpr")
-            )
+        counts = (
+            base.mark_text(angle=270, align="left", baseline="middle", dx=4, fontSize=9)
+            .transform_calculate(said="format(datum.negatives, ',')")
+            .encode(y=alt.Y("top:Q"), text="said:N", color=alt.value(colour("quiet")))
+            .transform_calculate(top="isValid(datum.high) ? datum.high : datum.fpr")
+        )
         width = max(_PANEL, 18 * len(ages) * (len(models) if several else 1))
-        chart = alt.layer(*layers).properties(width=width, height=_PANEL)
+        chart = alt.layer(bars, points, counts).properties(width=width, height=_PANEL)
         yield Figure(
             f"fpr_by_{_slug(by)}",
             "False positive rate by age",
-            f"{_INTERVAL}{'' if several else '; the numbers are the images without the finding, of which it is a share'}. Groups that are masked or empty are not drawn.",
+            f"{_INTERVAL}; the numbers are the images without the finding, of which it is a share. Groups that are masked or empty are not drawn.",
             _panels(chart, labels, table),
             table,
         )
@@ -151,7 +154,7 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         line = alt.Chart().mark_line(strokeWidth=1.6).encode(
             x=alt.X("false_positive_rate:Q", title="False positive rate", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
             y=alt.Y("true_positive_rate:Q", title="True positive rate", axis=alt.Axis(format=_RATE), scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color("group:N", sort=groups, title=by) if groups != [OVERALL] else alt.value(colour(CATEGORIES[0])),
+            color=alt.Color("group:N", sort=groups, title=_said(by).capitalize()) if groups != [OVERALL] else alt.value(colour(CATEGORIES[0])),
             order="place:Q",
         )  # fmt: skip
         if table["model"].n_unique() > 1:
@@ -164,7 +167,7 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         chart = alt.layer(chance, line).properties(width=_PANEL, height=_PANEL)
         yield Figure(
             f"roc_by_{_slug(by)}",
-            f"ROC curves by {by}" if groups != [OVERALL] else "ROC curves",
+            f"ROC curves by {_said(by)}" if groups != [OVERALL] else "ROC curves",
             f"Groups of under {_FEW} positives or negatives, or under {min_cell} patients, are not drawn. The dotted line is chance.",
             _panels(chart, labels, table),
             table.drop("place"),
@@ -276,9 +279,10 @@ def _forest(gaps: pl.DataFrame, models: Sequence[str]) -> Iterator[Figure]:
                 if less
                 else "The first model less the second"
             )
+            words = what.replace(str(by), _said(str(by)))
             yield Figure(
                 f"difference_{_slug(str(metric).removesuffix(_DIFFERENCE))}_{_slug(what)}",
-                f"Differences of the {named} {what}",
+                f"Differences of the {named} {words}",
                 f"{said}. {_INTERVAL}; one that crosses the dotted line leaves open which is ahead. Masked groups are not drawn.",
                 _forest_chart(rows, axis),
                 part.drop("metric", "group_by"),

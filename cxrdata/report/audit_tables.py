@@ -68,7 +68,8 @@ def _heads(columns: list[tuple[str, str | None]]) -> list[str]:
             heads.append(by)
         else:
             plain = _STATES_OF.get(value, value)
-            heads.append(plain if plain in _STATES_OF.values() and values.count(value) == 1 else f"{by} {value}")
+            said = by.partition(":")[0].replace("_", " ")
+            heads.append(plain if plain in _STATES_OF.values() and values.count(value) == 1 else f"{said} {value}")
     return heads
 
 
@@ -133,7 +134,7 @@ def _html(table: pl.DataFrame, said: str) -> str:
         + "".join(
             f'<th scope="row">{html.escape(cell)}</th>'
             if name in {"label", "model"}
-            else f"<td>{html.escape(cell)}</td>"
+            else f"<td>{html.escape(cell).replace('; ', '<br>')}</td>"
             for name, cell in zip(table.columns, row, strict=True)
         )
         + "</tr>"

@@ -47,7 +47,7 @@ def test_paper_table(answer: Audit) -> None:
     table = paper_table(answer.rows, "auroc")
     assert table.columns == [
         "model", "label", "all", "side <b>left</b>", "side right", "side rare", "side tiny",
-        "age_group:decades 0-9", "age_group:decades 10-19",
+        "age group 0-9", "age group 10-19",
     ]  # fmt: skip
     row = answer.rows.filter(metric="auroc", model="one", label="edema", group_by="overall").row(0, named=True)
     low, high = row["ci_low"], row["ci_high"]
