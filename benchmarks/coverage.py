@@ -44,7 +44,7 @@ TRUTH = {
 NAMES = {
     "percentile": "bootstrap by patient, percentile",
     "bca": "bootstrap by patient, BCa",
-    "delong": "DeLong by patient, logit",
+    "delong": "DeLong by patient, logit, t",
     "wilson": "Wilson, effective n",
     "clopper_pearson": "Clopper-Pearson, effective n",
     "images": "images taken as independent",
@@ -133,7 +133,7 @@ A simulation draws patients with one to eight images (2.5 on average). Scores of
 ({OF_PATIENT**2 / (1 + OF_PATIENT**2):.2f} within a class), and so is their truth; a fifth of the images is positive. The AUROC (of images of
 different patients) is {TRUTH["auroc"]:.3f}; at the threshold, which is fixed, the TPR is {TRUTH["tpr"]:.3f} and the FPR {TRUTH["fpr"]:.3f}.
 Positives are the expected number. *Missing*: simulations without an interval, as where no positive was drawn; coverage is
-of the others. *Images taken as independent* (DeLong 1988 on the logit scale; Wilson) is what ignoring patients gives.
+of the others. *Images taken as independent* (DeLong 1988, likewise; Wilson) is what ignoring patients gives.
 """
     lines = [head]
     for metric in METRICS:

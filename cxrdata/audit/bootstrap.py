@@ -8,12 +8,12 @@ SeedSequence((seed, purpose, replicate)), each half h taken as patient floor(h Â
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrdata.audit.distributions import normal_probability, normal_quantile
 from cxrdata.audit.ordered import Counts, Floats
 
 DRAW = 1
@@ -113,20 +113,3 @@ def _quantiles(values: Floats, at: Floats) -> Floats:
     second = np.take_along_axis(ordered, high[None], axis=0)[0]
     result = first + (second - first) * (place - low)
     return np.where((n > 0) & ~np.isnan(at), result, np.nan)
-
-
-_erf = np.frompyfunc(math.erf, 1, 1)
-
-
-def normal_probability(z: Floats) -> Floats:
-    """The standard normal distribution function."""
-    return (1 + np.asarray(_erf(np.asarray(z, dtype=np.float64) / math.sqrt(2)), dtype=np.float64)) / 2
-
-
-def normal_quantile(p: Floats) -> Floats:
-    """Its inverse; nan stays nan."""
-    from statistics import NormalDist
-
-    inverse = NormalDist().inv_cdf
-    flat = [inverse(one) if 0 < one < 1 else math.nan for one in np.ravel(p).tolist()]
-    return np.array(flat, dtype=np.float64).reshape(np.shape(p))

@@ -13,18 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrdata.audit.bootstrap import normal_probability, normal_quantile
-from cxrdata.audit.ordered import Floats
+from cxrdata.audit.distributions import normal_probability, normal_quantile, student_quantile
+from cxrdata.audit.ordered import Floats, ratio
 
 _HALVINGS = 200
 
 
 @dataclass(frozen=True)
 class Aurocs:
-    """AUROCs of some models on the same images, and their covariance matrix; nan where a class is absent."""
+    """AUROCs of some models on the same images, and their covariance matrix; nan where a class is absent.
+
+    freedom: (models,) degrees of freedom of each variance (Welch and Satterthwaite), for it is itself an estimate, from as
+    many terms as there are patients with positives, and with negatives.
+    """
 
     estimates: Floats
     covariance: Floats
+    freedom: Floats
 
     def difference(self, first: int, second: int, confidence: float = 0.95) -> tuple[float, float, float, float]:
         """first - second, its interval and the two-sided p value of no difference."""
@@ -38,15 +43,13 @@ class Aurocs:
         return estimate, max(estimate - z * error, -1.0), min(estimate + z * error, 1.0), p
 
     def interval(self, which: int, confidence: float = 0.95) -> tuple[float, float]:
-        """On the logit scale, so that it stays within [0, 1]; (nan, nan) where there is no variance."""
+        """On the logit scale, so that it stays within [0, 1], with Student's t; (nan, nan) where there is no variance."""
         estimate, variance = float(self.estimates[which]), float(self.covariance[which, which])
         if not (0 < estimate < 1 and variance > 0):
             return math.nan, math.nan
-        z = float(normal_quantile(np.array((1 + confidence) / 2)))
-        middle, half = (
-            math.log(estimate / (1 - estimate)),
-            z * math.sqrt(variance) / (estimate * (1 - estimate)),
-        )
+        t = student_quantile((1 + confidence) / 2, max(round(float(self.freedom[which]), 2), 1.0))
+        middle = math.log(estimate / (1 - estimate))
+        half = t * math.sqrt(variance) / (estimate * (1 - estimate))
         return _expit(middle - half), _expit(middle + half)
 
 
@@ -55,13 +58,14 @@ def delong(scores: Floats, positive: NDArray[np.bool_], patients: NDArray[np.int
     models = len(scores)
     m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
-        return Aurocs(np.full(models, np.nan), np.full((models, models), np.nan))
+        return Aurocs(np.full(models, np.nan), np.full((models, models), np.nan), np.full(models, np.nan))
     placements = [_placements(one, positive) for one in scores]
     of_positives = np.stack([own for own, _ in placements])
     of_negatives = np.stack([own for _, own in placements])
     estimates = of_positives.mean(axis=1)
     if patients is None or len(np.unique(patients)) == len(patients):
-        return Aurocs(estimates, _scatter(of_positives, estimates) / m + _scatter(of_negatives, estimates) / n)
+        v10, v01 = _scatter(of_positives, estimates) / m, _scatter(of_negatives, estimates) / n
+        return Aurocs(estimates, v10 + v01, _freedom(v10, m, v01, n))
     known, codes = np.unique(patients, return_inverse=True)
     k = len(known)
     # Each patient's sum over positives and over negatives, away from what was expected of so many images.
@@ -73,7 +77,7 @@ def delong(scores: Floats, positive: NDArray[np.bool_], patients: NDArray[np.int
     s10 = sums[0] @ sums[0].T * _correction(with_positives) / m**2
     s01 = sums[1] @ sums[1].T * _correction(with_negatives) / n**2
     s11 = sums[0] @ sums[1].T * _correction(k) / (m * n)
-    return Aurocs(estimates, s10 + s01 + s11 + s11.T)
+    return Aurocs(estimates, s10 + s01 + s11 + s11.T, _freedom(s10, with_positives, s01, with_negatives))
 
 
 def newcombe(estimate: float, positives: float, negatives: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -134,9 +138,14 @@ def _scatter(values: Floats, means: Floats) -> Floats:
     )
 
 
+def _freedom(first: Floats, m: int, second: Floats, n: int) -> Floats:
+    a, b = np.diag(first), np.diag(second)
+    return ratio((a + b) ** 2, a**2 / max(m - 1, 1) + b**2 / max(n - 1, 1))
+
+
 def _correction(clusters: int) -> float:
     return clusters / (clusters - 1) if clusters > 1 else math.nan
 
 
 def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))

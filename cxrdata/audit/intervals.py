@@ -131,7 +131,7 @@ def _of_auroc(subject: Subject, part: Part, group: int) -> Interval:
     if math.isnan(low):
         return _newcombe(subject, part, group)
     repeated = part.n_patients[group] < part.n[group]
-    return Interval(low, high, "DeLong by patient (Obuchowski), logit" if repeated else "DeLong, logit")
+    return Interval(low, high, "DeLong by patient (Obuchowski), logit, t" if repeated else "DeLong, logit, t")
 
 
 def _newcombe(subject: Subject, part: Part, group: int) -> Interval:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrdata.audit.bootstrap import normal_quantile
+from cxrdata.audit.distributions import normal_quantile
 from cxrdata.audit.ordered import Floats
 from cxrdata.errors import CxrError
 

@@ -10,8 +10,6 @@ from cxrdata.audit.bootstrap import (
     bca,
     halves,
     left_out,
-    normal_probability,
-    normal_quantile,
     percentile,
     replicates,
     shuffled,
@@ -89,11 +87,3 @@ def test_bca_is_that_of_scipy() -> None:
 def test_bca_without_replicates_on_both_sides_has_no_interval() -> None:
     low, high = bca(np.full((100, 1), 2.0), np.array([1.0]), np.zeros((10, 1)))
     assert np.isnan([low[0], high[0]]).all()
-
-
-def test_the_normal_distribution_is_that_of_scipy() -> None:
-    norm = pytest.importorskip("scipy.stats").norm
-    z = np.linspace(-6, 6, 25)
-    assert normal_probability(z) == pytest.approx(norm.cdf(z), abs=1e-14)
-    p = np.array([1e-6, 0.025, 0.5, 0.9, np.nan])
-    assert normal_quantile(p) == pytest.approx(norm.ppf(p), abs=1e-9, nan_ok=True)
