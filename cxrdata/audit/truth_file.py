@@ -67,8 +67,8 @@ class FileTruth:
                 where=where,
                 fix=f"columns: {known}",
             )
-        named = [key] if key else [name for name in frame.columns if frame[name].dtype == pl.String]
-        own = [self._key] if self._key else [n for n in self.table.columns if self.table[n].dtype == pl.String]
+        named = [key] if key else [name for name in frame.columns if _may_be_key(frame[name])]
+        own = [self._key] if self._key else [name for name in self.table.columns if _may_be_key(self.table[name])]
         best: tuple[str, str] | None = None
         shared = 0
         for ours in own:
@@ -259,6 +259,10 @@ class FileTruth:
             groups = self.age_groups().filter(scheme=name.removeprefix(SCHEME)).sort("group_order")
             return tuple(group for group in groups["age_group"].to_list() if group in present)
         return tuple(sorted(present))
+
+
+def _may_be_key(values: pl.Series) -> bool:
+    return values.dtype == pl.String or values.dtype.is_integer()
 
 
 def _text(values: pl.Series) -> pl.Series:

@@ -199,6 +199,8 @@ def scores_of(column: Column, place: Place, notes: list[str]) -> tuple[pl.Series
         kind = LOGIT if len(array) and array.min() < -_ROUNDING else PROBABILITY
         if kind == LOGIT:
             notes.append(f"{column.name}: scores below 0 are read as logits")
+    if len(array) and np.isin(array, (0.0, 1.0)).all():
+        notes.append(f"{column.name} holds nothing but 0 and 1: decisions, or the truth itself, are no scores")
     if kind == PROBABILITY:
         if len(outside):
             raise _outside(column, array, outside, place)

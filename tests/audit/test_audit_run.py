@@ -146,6 +146,27 @@ def test_labeler_and_groups_stand_in_every_row(catalog: Catalog, predicted: Call
     assert ages == [age for age in ["<=20", "<=30", "<=40", "<=50", "<=60", "<=70", "<=80", ">80"] if age in ages]
 
 
+def test_by_dataset(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    path = predicted("nih_cxr14", "vindr_cxr", name="both.parquet")
+    both = cxrdata.audit(predictions=path, catalog=catalog, by=["dataset"], metrics=["auroc"], bootstrap=0, min_cell=0)
+    assert set(both.rows["truth"]) == {"consensus+reader_majority+text_mining"}
+    for dataset in ("nih_cxr14", "vindr_cxr"):
+        alone = cxrdata.audit(predictions=path, catalog=catalog, dataset=dataset, metrics=["auroc"], bootstrap=0)
+        of_group, of_all = _one(both, "auroc", group_value=dataset), _one(alone, "auroc")
+        assert [of_group[name] for name in ("n", "n_positive", "estimate")] == [
+            of_all[name] for name in ("n", "n_positive", "estimate")
+        ]
+
+
+def test_the_package_is_called_by_keyword_only() -> None:
+    import cxrdata.audit as package
+
+    assert package is cxrdata.audit
+    assert package.run.audit.__kwdefaults__["bootstrap"] == 2000
+    with pytest.raises(TypeError):
+        cxrdata.audit("preds.csv")  # type: ignore[misc]
+
+
 def test_false_positives_among_the_healthy(catalog: Catalog, predicted: Callable[..., Path]) -> None:
     path = predicted("nih_cxr14", labels=("cardiomegaly", "no_finding"))
     answer = cxrdata.audit(

@@ -107,6 +107,19 @@ def test_wishes_that_a_file_cannot_meet(hospital: Path, wishes: dict[str, object
     assert caught.value.code == code
 
 
+def test_whole_numbers_as_keys(hospital: Path) -> None:
+    """Parquet and frames hold them as numbers."""
+    for name in ("truth.csv", "preds.csv"):
+        frame = pl.read_csv(hospital / name)
+        first = frame.columns[0]
+        frame = frame.with_columns(pl.col(first).str.slice(5).cast(pl.Int64))
+        frame.write_parquet((hospital / name).with_suffix(".parquet"))
+    by_number = cxrdata.audit(
+        predictions=hospital / "preds.parquet", truth_from=hospital / "truth.parquet", metrics=["auroc"], bootstrap=0
+    )
+    assert by_number.rows["estimate"].to_list() == _audit(hospital, metrics=["auroc"]).rows["estimate"].to_list()
+
+
 def test_files_that_have_nothing_in_common(hospital: Path) -> None:
     pl.DataFrame({"file": ["a", "b"], "prob_edema": [0.1, 0.2]}).write_csv(hospital / "preds.csv")
     with pytest.raises(CxrError) as caught:

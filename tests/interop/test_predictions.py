@@ -108,6 +108,12 @@ def test_logits_that_tie_as_probabilities_are_counted() -> None:
     assert notes == ["logit_edema: 1 distinct logits are one probability in double precision, so they tie"]
 
 
+def test_decisions_are_told_from_scores() -> None:
+    notes: list[str] = []
+    scores_of(Column("edema", "edema", pl.Series(["1", "0", "0"]), None), _place, notes)
+    assert notes == ["edema holds nothing but 0 and 1: decisions, or the truth itself, are no scores"]
+
+
 def test_single_precision_past_one_is_rounding() -> None:
     column = Column("edema", "prob_edema", pl.Series([1.0000001, -1e-8]), PROBABILITY)
     assert scores_of(column, _place, [])[0].to_list() == [1.0, 0.0]
