@@ -188,6 +188,20 @@ def test_false_positives_among_the_healthy(catalog: Catalog, predicted: Callable
     assert _one(answer, "prevalence", label="no_finding")["estimate"] == 1
 
 
+def test_what_a_healthy_image_is_not_said_to_have_it_has_not(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    """CheXpert's labeler mentions next to nothing on a normal film; by the policy alone nobody would be left to judge."""
+    answer = cxrdata.audit(
+        predictions=predicted("chexpert"), catalog=catalog, among="healthy", threshold=0.5, metrics=["fpr"], bootstrap=0
+    )
+    healthy = catalog.sql(
+        "SELECT count(*) FILTER (cardiomegaly IS DISTINCT FROM -1 AND cardiomegaly IS DISTINCT FROM 1), count(*)"
+        " FROM healthy JOIN image_labels USING (dataset, image_id) WHERE dataset = 'chexpert' AND healthy"
+    ).row(0)
+    row = _one(answer, "fpr")
+    assert (row["n"], row["n_positive"]) == (healthy[0], 0)
+    assert healthy[0] > 20
+
+
 def test_among_the_healthy_the_threshold_comes_from_all(catalog: Catalog, predicted: Callable[..., Path]) -> None:
     path = predicted("nih_cxr14")
     wishes = {"predictions": path, "catalog": catalog, "threshold": "youden", "metrics": ["fpr"], "bootstrap": 0}

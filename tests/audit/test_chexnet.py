@@ -45,6 +45,11 @@ def test_groups_add_up_to_all_and_carry_intervals(chexnet: Audit) -> None:
     assert (sure["estimate"] <= sure["ci_high"]).all()
 
 
+def test_the_unit_is_the_patient(chexnet: Audit) -> None:
+    for one in chexnet.scored:
+        assert sorted(set(one.patients.tolist())) == list(range(6_187))
+
+
 def test_rows_say_what_they_rest_on(chexnet: Audit) -> None:
     assert set(chexnet.rows["truth"]) == {"text_mining"}
     assert set(chexnet.rows["policy"]) == {"ignore"}
