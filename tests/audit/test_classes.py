@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.classes import confusion_matrix, one_vs_rest
+from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.rates import rate_of, wilson
 from cxrdata.audit.request import AuditRequest
