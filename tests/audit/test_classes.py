@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cxrdata.audit.calibration_curve import calibration_curve
 from cxrdata.audit.classes import confusion_matrix, one_vs_rest
+from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.rates import rate_of, wilson
 from cxrdata.audit.request import AuditRequest
@@ -80,3 +80,18 @@ def test_a_calibration_curve_by_group_hides_small_bins() -> None:
     assert small["observed"].null_count() == small.height
     with pytest.raises(CxrError, match="no probabilities"):
         calibration_curve(replace(scored, probabilities=False))
+
+
+def test_a_roc_curve_is_that_of_scikit_learn() -> None:
+    theirs = pytest.importorskip("sklearn.metrics").roc_curve
+    scored = replace(plain(500, digits=2), weights=np.arange(500) % 3 + 1.0)
+    curve = roc_curve(scored, scored.groupings[0])
+    for at, value in enumerate("abc"):
+        own = scored.groupings[0].codes == at
+        expected = theirs(
+            scored.positive[own], scored.scores[own], sample_weight=scored.weights[own], drop_intermediate=False
+        )
+        found = curve.filter(group_value=value).select("fpr", "tpr", "threshold").to_numpy().T
+        assert found == pytest.approx(np.array(expected), abs=1e-12)
+    one_class = replace(scored, positive=np.ones(500, np.bool_))
+    assert roc_curve(one_class).is_empty()

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? The calibration curve by group, with intervals, as a tidy frame."""
+"""What a figure of the audit draws: ROC curves and calibration curves by group, as tidy frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxrdata.audit.ordered import Ordered, ratio
 from cxrdata.audit.rates import rate_of, wilson
 from cxrdata.errors import CxrError
 
-CURVE_SCHEMA: dict[str, pl.DataType] = {
+CALIBRATION_SCHEMA: dict[str, pl.DataType] = {
     "group_by": pl.String(),
     "group_value": pl.String(),
     "bin_low": pl.Float64(),
@@ -25,12 +25,46 @@ CURVE_SCHEMA: dict[str, pl.DataType] = {
     "ci_low": pl.Float64(),
     "ci_high": pl.Float64(),
 }
+ROC_SCHEMA: dict[str, pl.DataType] = {
+    "group_by": pl.String(),
+    "group_value": pl.String(),
+    "threshold": pl.Float64(),
+    "fpr": pl.Float64(),
+    "tpr": pl.Float64(),
+}
+
+
+def roc_curve(scored: Scored, grouping: Grouping | None = None) -> pl.DataFrame:
+    """`ROC_SCHEMA`: a point for each distinct score of each group, from (0, 0), whose threshold is infinite, to (1, 1).
+
+    Groups without positives or without negatives have no curve. grouping: null for everybody.
+    """
+    by, values, ordered = _parted(scored, grouping)
+    weighed = ordered.weigh(np.ones((1, _patients(scored)), np.int32))
+    frames = []
+    for group, value in enumerate(values):
+        sides = (ordered.positive, ordered.negative)
+        totals = (float(weighed.n_positive[0, group]), float(weighed.n_negative[0, group]))
+        if not all(totals):
+            continue
+        own = np.concatenate([side.scores[side.starts[group] : side.starts[group + 1]] for side in sides])
+        thresholds = np.append(np.unique(own), np.inf)[::-1]
+        rates = []
+        for side, sums, total in zip(sides, (weighed.positive_sums, weighed.negative_sums), totals, strict=True):
+            rates.append((total - sums[0, side.below(group, thresholds)]) / total)
+        frames.append(
+            pl.DataFrame(
+                {"group_by": by, "group_value": value, "threshold": thresholds, "fpr": rates[1], "tpr": rates[0]},
+                schema=ROC_SCHEMA,
+            )
+        )
+    return pl.concat(frames) if frames else pl.DataFrame(schema=ROC_SCHEMA)
 
 
 def calibration_curve(
     scored: Scored, grouping: Grouping | None = None, *, bins: int = 10, confidence: float = 0.95, min_cell: int = 11
 ) -> pl.DataFrame:
-    """`CURVE_SCHEMA`: a row for each bin of each group that has images; Wilson intervals by patient.
+    """`CALIBRATION_SCHEMA`: a row for each bin of each group that has images; Wilson intervals by patient.
 
     predicted: the mean score. observed: the share of positives; null in bins of fewer than `min_cell` patients.
     Bins are those of the ECE: (0, 0.1], (0.1, 0.2], …, the first one with 0.
@@ -60,7 +94,7 @@ def calibration_curve(
         if len(np.unique(who)) >= min_cell:
             row |= {"observed": shares[group, at], "ci_low": low, "ci_high": high}
         rows.append(row)
-    return pl.DataFrame(rows, schema=CURVE_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=CALIBRATION_SCHEMA, orient="row")
 
 
 def _parted(scored: Scored, grouping: Grouping | None) -> tuple[str, tuple[str | None, ...], Ordered]:
