@@ -1,6 +1,6 @@
 # make demo   the whole road on synthetic data (core install only)
 # make test   the test suite
-# make bench  benchmarks; make soak  long tests; make lint  ruff and mypy; make docs  generated pages
+# make bench  benchmarks; make soak  long tests; make lint  ruff and mypy; make docs  generated pages and the site
 # Whatever is needed is installed into .venv from the package registry, within the versions of constraints.txt.
 
 PYTHON ?= python3
@@ -61,9 +61,10 @@ lint: $(VENV)/test
 
 docs: $(VENV)/test
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.site
 
 docs-check: $(VENV)/test
 	$(BIN)/python -m docs.generate --check
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site .cache *.egg-info

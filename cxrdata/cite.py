@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -32,25 +32,35 @@ def cite(catalog: Catalog, name: str | None = None) -> str:
 
     Raises CxrError: CXR-501 for an unknown name, CXR-405 for a split without a readable manifest.
     """
-    registry = Registry()
     datasets = catalog.sql(_COUNTS)
     if name is not None and name in split_names(catalog):  # what the split does not use is not cited
         datasets = datasets.filter(pl.col("dataset").is_in(list(read_split_manifest(catalog, name)["datasets"])))
-    known = {source.name: source.entry for source in registry}
+    known = {source.name: source.entry for source in Registry()}
     keys = {
         row["dataset"]: known.get(row["dataset"], {}).get("citation", {}).get("key", row["dataset"])
         for row in datasets.iter_rows(named=True)
     }
-    entries = [_dataset(row, known.get(row["dataset"], {})) for row in datasets.iter_rows(named=True)]
     sections = [
-        _software(),
-        *entries,
+        *_entries(datasets),
         _versions(catalog, datasets["dataset"].to_list()),
         _sentence(catalog, datasets, keys),
     ]
     if name is not None:
         sections.append(_split_or_cohort(catalog, name))
     return "\n\n".join(sections) + "\n"
+
+
+def bibtex(catalog: Catalog, names: Sequence[str]) -> str:
+    """BibTeX of cxrdata and of the datasets named, by name."""
+    return "\n\n".join(_entries(catalog.sql(_COUNTS).filter(pl.col("dataset").is_in(list(names)))))
+
+
+def _entries(datasets: pl.DataFrame) -> list[str]:
+    known = {source.name: source.entry for source in Registry()}
+    return [
+        _software(),
+        *(dataset_bibtex(row, known.get(row["dataset"], {})) for row in datasets.iter_rows(named=True)),
+    ]
 
 
 _COUNTS = """
@@ -73,7 +83,8 @@ def _software() -> str:
     return _entry("software", KEY, {"author": AUTHORS, "title": f"{{{TITLE}}}", "version": __version__, "year": YEAR})
 
 
-def _dataset(row: dict[str, Any], entry: Mapping[str, Any]) -> str:
+def dataset_bibtex(row: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The BibTeX entry of a dataset. `row`: dataset, title, homepage, doi; `entry`: its catalog entry, empty if unknown."""
     citation = entry.get("citation")
     if citation is None:  # a dataset of the user's own, or one that this version no longer knows
         return _entry(

@@ -16,8 +16,8 @@ from cxrdata.store.database import quoted
 FEW_VALUES = 60
 FREQUENT = 3
 EXACT_ROWS = 200_000  # beyond, distinct values are estimated (to about 3 %): an exact count would take seconds
-_SPLITS = "Splits of this catalog, one row an image and split; registered at opening."
-_SPLITS_COLUMNS = {
+SPLITS = "Splits of this catalog, one row an image and split; registered at opening."
+SPLITS_COLUMNS = {
     "split_name": "Name of the split.",
     "dataset": "Dataset.",
     "image_id": "Image key within the dataset.",
@@ -94,7 +94,7 @@ def _relations(catalog: Catalog) -> pl.DataFrame:
         count = stored.get((schema, name))
         rows.append((relation, kind, count if count is not None else _view_rows(catalog, name), comment))
     splits = catalog.sql("SELECT count(*) AS n FROM splits").item()
-    rows.append(("splits", "view", splits, _SPLITS))
+    rows.append(("splits", "view", splits, SPLITS))
     return pl.DataFrame(
         rows,
         schema={"relation": pl.String, "kind": pl.String, "row_count": pl.Int64, "description": pl.String},
@@ -120,7 +120,7 @@ def _columns(catalog: Catalog, table: str) -> pl.DataFrame:
         {"name": name, "schema": schema or "main"},
     )
     if table == "splits":
-        texts = pl.DataFrame({"column_name": list(_SPLITS_COLUMNS), "description": list(_SPLITS_COLUMNS.values())})
+        texts = pl.DataFrame({"column_name": list(SPLITS_COLUMNS), "description": list(SPLITS_COLUMNS.values())})
         columns = catalog.sql("SELECT column_name, column_type AS type FROM (DESCRIBE splits)")
         columns = columns.join(texts, on="column_name", how="left", maintain_order="left")
     if columns.is_empty():

@@ -73,6 +73,21 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "A split file cannot be turned into keys: an image in two splits, a row number that is missing, repeated or out of range, a word that names no split.",
     ),
+    "CXR-117": Problem(
+        "workbook differs",
+        Exit.DATA,
+        "A sheet or column of the review's workbook is not known, or is gone without being needed.",
+    ),
+    "CXR-118": Problem(
+        "dataset of the review refused",
+        Exit.DATA,
+        "An entry that is to be added to the review has an unknown key, a value that its column refuses, or facts that contradict each other.",
+    ),
+    "CXR-119": Problem(
+        "dataset listed already",
+        Exit.DATA,
+        "The review has the dataset that is to be added, under this name or another.",
+    ),
     "CXR-120": Problem(
         "no scores found",
         Exit.DATA,
@@ -201,6 +216,19 @@ PROBLEMS: dict[str, Problem] = {
         "cohort invalid",
         Exit.USAGE,
         "A cohort file is not made of named steps, or a step does not answer with keys of the step before.",
+    ),
+    "CXR-511": Problem(
+        "output is there already",
+        Exit.USAGE,
+        "A file or folder of the export's name exists and is not replaced unasked.",
+    ),
+    "CXR-512": Problem(
+        "cannot be exported", Exit.USAGE, "The format, or the code that reads it, has no place for what was asked."
+    ),
+    "CXR-513": Problem(
+        "label policy invalid",
+        Exit.USAGE,
+        "The policy named is not known, or its file names unknown findings or policies.",
     ),
     "CXR-517": Problem(
         "positions without an order",

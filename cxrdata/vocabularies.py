@@ -33,6 +33,8 @@ _TABLE_KEYS: dict[str, tuple[str, ...]] = {
     "labelers.tsv": ("labeler",),
     "label_states.tsv": ("state",),
 }
+# The review's facts: no vocabulary, but a user's entries lie in the same folder (`schemas/open_datasets.py`).
+_REVIEW = "open_datasets.tsv"
 _FINDING_KEYS = ("id", "title", "group", "definition", "differs")
 _FINDING_PREFIX = "cxr:"
 
@@ -270,7 +272,7 @@ class Vocabularies:
 
 def _digests(folders: list[Path]) -> dict[str, str]:
     """SHA-256 of every vocabulary file, overlays under `overlay/`, for the manifest."""
-    known = {*_TABLE_KEYS, "findings.toml", "healthy.toml"}
+    known = {*_TABLE_KEYS, "findings.toml", "healthy.toml", _REVIEW}
     digests: dict[str, str] = {}
     for level, folder in enumerate(folders):
         for path in sorted(folder.iterdir()):

@@ -12,11 +12,7 @@ import pytest
 from docs import examples
 from tests.conftest import REPOSITORY, _test_data
 
-PAGES = [
-    page
-    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-    if "```console" in page.read_text(encoding="utf-8")
-]
+PAGES = examples.page_groups(REPOSITORY)
 
 
 def test_generated_pages_are_up_to_date() -> None:
@@ -27,15 +23,16 @@ def test_generated_pages_are_up_to_date() -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_print_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", PAGES, ids=lambda pages: pages[0].name)
+def test_commands_print_what_the_page_shows(pages: list[Path], tmp_path: Path) -> None:
     """Blocks on real data are left out where there is none, unless CXRDATA_REQUIRE_TEST_DATA says that it must be there."""
     data = _test_data()
     with_real_data = data.is_dir()
     assert with_real_data or not os.environ.get("CXRDATA_REQUIRE_TEST_DATA")
     examples.prepare(tmp_path, data if with_real_data else None)
-    text = page.read_text(encoding="utf-8")
-    assert examples.rewritten(text, tmp_path, with_real_data=with_real_data) == text
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert examples.rewritten(text, tmp_path, with_real_data=with_real_data) == text, page.name
 
 
 def test_every_command_is_documented() -> None:

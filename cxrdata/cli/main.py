@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "resample": ("cxrdata.cli.resample", "resample", "Draw a subset anew, with groups made comparable."),
     "audit": ("cxrdata.cli.audit", "audit", "Measure how a model treats each group, with intervals."),
     "review": ("cxrdata.cli.review", "review", "Count public imaging datasets and their patients' ages."),
+    "report": ("cxrdata.cli.report", "report", "Write what is in the catalog as one HTML page."),
+    "export": ("cxrdata.cli.export", "export", "Write Croissant, Parquet, label tables, a data dictionary."),
     "describe": ("cxrdata.cli.inspect", "describe", "Show what is in the catalog, or in one table."),
     "rejects": ("cxrdata.cli.inspect", "rejects", "Show what the build refused, and why."),
     "verify": ("cxrdata.cli.builds", "verify", "Check that the catalog is whole, to the byte."),

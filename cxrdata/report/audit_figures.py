@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cxrdata.audit.calibration_curve import calibration_curve
+from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.data import OVERALL, Grouping, Scored
-from cxrdata.audit.roc_curve import roc_curves
 from cxrdata.report.figure import Figure, require_altair
 from cxrdata.report.theme import CATEGORIES, colour
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 _AGE = "age_group"
 _FEW = 10  # positives or negatives under which a curve is a staircase of single images
 _COLUMNS = 3
+_STEPS = 200
+_DIGITS = 5
 _PANEL = 200
 _LEVEL = 5  # groups from which on their names are turned, not to touch each other
 _INTERVAL = "Bars are 95 % intervals"
@@ -130,9 +131,10 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
     for by in groupings:
         parts = []
         for item in scored:
-            grouping = next((one for one in item.groupings if one.by == by), None) or _everybody(item)
+            grouping = next((one for one in item.groupings if one.by == by), None)
+            curves = roc_curve(item, grouping).with_columns(pl.col("group_value").fill_null(OVERALL))
             parts += [
-                curve.select(
+                _thinned(curves.filter(group_value=group)).select(
                     model=pl.lit(item.model),
                     label=pl.lit(item.label),
                     group=pl.lit(group),
@@ -140,7 +142,7 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
                     false_positive_rate="fpr",
                     true_positive_rate="tpr",
                 )
-                for group, curve in roc_curves(item, grouping, min_cell=min_cell, least=_FEW)
+                for group in _large_enough(item, grouping, min_cell)
             ]
         table = pl.concat(parts) if parts else pl.DataFrame()
         if table.is_empty() or table["group"].n_unique() > len(CATEGORIES):
@@ -170,8 +172,25 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         )
 
 
-def _everybody(item: Scored) -> Grouping:
-    return Grouping(OVERALL, (OVERALL,), np.zeros(len(item.scores), np.int32))
+def _large_enough(item: Scored, grouping: Grouping | None, min_cell: int) -> list[str]:
+    """The groups with enough patients, and enough of both classes: with fewer a curve is a staircase of single images."""
+    whole = Grouping(OVERALL, (OVERALL,), np.zeros(len(item.scores), np.int32)) if grouping is None else grouping
+    found = []
+    for group, value in enumerate(whole.values):
+        inside = whole.codes == group
+        n_positive = int(item.positive[inside].sum())
+        few = min(n_positive, int(inside.sum()) - n_positive) < _FEW
+        if not few and len(np.unique(item.patients[inside])) >= min_cell:
+            found.append(value)
+    return found
+
+
+def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
+    """Of a curve, the points next to equal steps of either rate: more than a figure can show."""
+    steps = np.linspace(0, 1, _STEPS + 1)
+    places = [np.searchsorted(curve[rate].to_numpy(), steps) for rate in ("fpr", "tpr")]
+    kept = np.unique(np.concatenate(places).clip(0, curve.height - 1))
+    return curve[kept].with_columns(pl.col("fpr", "tpr").round(_DIGITS))
 
 
 def _reliability(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:

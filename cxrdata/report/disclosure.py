@@ -11,13 +11,16 @@ count can move by the same amount, none below 1. So the search for what to mask 
 (Cox 1980, doi:10.1080/01621459.1980.10477481; Kelly et al. 1992, doi:10.1002/net.3230220407), exact for tables of one or
 two dimensions with totals, and for trees of subtotals.
 
+A large count that had to be masked to hide a small one would take with it what readers need most, so its share may still be
+told, rounded so coarsely that the count can move as far as the masking needs (`rounded_share`).
+
 What it does not do: two splits that differ by few patients are masked each for itself, not against their difference.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,10 +50,11 @@ class _Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class _Effort:
-    """How far a search goes: by how much a masked count must be able to move, how low it may, and what may be masked."""
+    """How far a search goes: by how much a masked count must be able to move, how low it may, and what more may be masked."""
 
     move: int
     floor: int = 1
+    more: bool = True
     zeros: bool = False
     totals: bool = False
 
@@ -85,12 +89,44 @@ def masked(
     if not found:
         return set()
     network = _Network(whole, _edges(whole, sums), found, set(shown) - found)
-    efforts = (_Effort(max(1, min_cell - 1)), _Effort(1), _Effort(1, 0, zeros=True), _Effort(1, totals=True))
+    # Small counts side by side hide one another; one alone is hidden behind counts that can move as far as it could.
+    efforts = (
+        _Effort(1, more=False),
+        _Effort(max(1, min_cell - 1)),
+        _Effort(1),
+        _Effort(1, floor=0, zeros=True),
+        _Effort(1, totals=True),
+    )
     for key in sorted(found, key=lambda key: (whole[key].persons, str(key))):
         for effort in efforts:
             if network.protect(key, effort):
                 break
     return network.found
+
+
+def rounded_share(
+    told: Callable[[int, int], tuple[float, ...]],
+    n: int,
+    whole: int,
+    *,
+    min_cell: int = MIN_CELL,
+    whole_is_masked: bool = False,
+) -> tuple[float, ...] | None:
+    """What is told of a masked count (its percentage, the ends of an interval) to one decimal or none: the first at which every
+    count within min_cell - 1 gives the same; None where neither does, or where the count might then seem a small one.
+
+    told: the percentages for a count and its whole, which may move too where it is masked itself.
+    """
+    slack = max(1, min_cell - 1)
+    if n - slack < min_cell or n + slack > whole - slack:
+        return None
+    wholes = (whole - slack, whole, whole + slack) if whole_is_masked else (whole,)
+    corners = [told(n + by, of) for by in (-slack, 0, slack) for of in wholes]
+    for digits in (1, 0):
+        seen = {tuple(round(value, digits) for value in corner) for corner in corners}
+        if len(seen) == 1:
+            return seen.pop()
+    return None
 
 
 def _edges(counts: Mapping[Hashable, Count], sums: Sequence[Sum]) -> dict[Hashable, _Edge]:
@@ -172,7 +208,9 @@ class _Network:
     def _usable(self, key: Hashable, effort: _Effort) -> bool:
         if key in self.found:
             return True
-        return (effort.totals or key not in self.shown) and (effort.zeros or self.counts[key].persons > 0)
+        return (
+            effort.more and (effort.totals or key not in self.shown) and (effort.zeros or self.counts[key].persons > 0)
+        )
 
     def _cost(self, key: Hashable) -> int:
         """What is lost by masking a count: little more for one that is ten times as large."""

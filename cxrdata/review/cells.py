@@ -5,11 +5,33 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cxrdata.errors import nearest
 from cxrdata.review import workbook as sheets
 from cxrdata.review.workbook import Row, known
 from cxrdata.schemas.open_datasets import LIST_SEPARATOR
 
 KNOWN_MODALITIES = ("CT", "MRI", "PET", "US", "X-ray", "Fundus", "Others")
+# Keys of the demographics cell that are facts of a column of their own, or decide whether a dataset is about cancer.
+READ_KEYS = (
+    "Avg. Age", "Median Age", "Age Range", "Sex", "Gender", "Race", "Ethnicity", "Modality", "Modalities",
+    "Description", "Inclusion Criteria",
+)  # fmt: skip
+# Known and left out: a sentence, what another column says (views and organs are no modality, their shares are used by
+# no table), what one dataset alone states.
+LEFT_OUT_KEYS = ("Exclusion Criteria", "Views", "Organs", "Smoking", "Age SD")
+# What MIDRC's files call body parts; null: no body part.
+_BODY_PARTS: dict[str, tuple[str, ...]] = {
+    "abd pel": ("Abdomen", "Pelvis"), "abdomenpelvis": ("Abdomen", "Pelvis"), "chestabdomen": ("Chest", "Abdomen"),
+    "cap": ("Chest", "Abdomen", "Pelvis"), "chest_to_pelvis": ("Chest", "Abdomen", "Pelvis"), "port chest": ("Chest",),
+    "circleofwillis": ("Circle of Willis",), "crvlspine": ("Cervical Spine",), "cspine": ("Cervical Spine",),
+    "tspine": ("Thoracic Spine",), "lspine": ("Lumbar Spine",), "iac": ("Internal Auditory Canal",),
+    "body": ("Whole Body",), "service": (), "others": (), "unknown": (),
+} | {
+    name.lower(): (name,) for name in (
+        "Abdomen", "Aorta", "Bladder", "Brain", "Breast", "Chest", "Extremity", "Head", "Heart", "Knee", "Liver",
+        "Lung", "Neck", "Orbit", "Prostate", "Spine",
+    )
+}  # fmt: skip
 _DAYS_PER_YEAR = 365.25
 _SHARE = re.compile(r"([^,()%\n]+?)\s*\(\s*([\d.]+)\s*%\s*\)")
 _ADULT_SHARE = re.compile(r"(?:Peds, )?Adult \((>?)\s*(\d+(?:\.\d+)?)%\)")
@@ -19,6 +41,8 @@ _AGE = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(years|days))?")
 _AGE_RANGE = re.compile(
     r"(\d+(?:\.\d+)?)(?:\s*(years|days))?\s+(?:to\s+(\d+(?:\.\d+)?)\s*(years|days)|(years|days)?\s*and above)"
 )
+# `N/A` and more; not the share of patients without a record, `N/A (3%)`.
+_GUESS = re.compile(r"N/A\b(?!\s*\()")
 _URL = re.compile(r"https?://[^\s]+")
 # Statements that are rounded to a tenth of a percent may miss 100 % by a few tenths.
 _ROUNDING = 0.006
@@ -37,6 +61,24 @@ def items(row: Row, column: str) -> list[str] | None:
     """Items parted by commas or lines; a share in parentheses is left off."""
     parts = (whole_text(row, column, re.sub(r"\([^()]*%\s*\)", "", part)) for part in _outside_parentheses(row[column]))
     return [part for part in parts if part is not None and known(part)] or None
+
+
+def organs(row: Row) -> list[str] | None:
+    """Organs and body parts as words; MIDRC's codes are spelt out, those that name no body part left out."""
+    found: list[str] = []
+    for item in items(row, sheets.ORGANS) or ():
+        if not item.islower():
+            found.append(item)
+        elif item in _BODY_PARTS:
+            found += _BODY_PARTS[item]
+        else:
+            row.refuse(
+                sheets.ORGANS,
+                f"the code of a body part is not known{nearest(item, [*_BODY_PARTS], most=1)}",
+                value=item,
+            )
+            found.append(item)
+    return list(dict.fromkeys(found)) or None
 
 
 def _outside_parentheses(text: str | None) -> list[str]:
@@ -129,23 +171,30 @@ def institutions(row: Row) -> list[tuple[str | None, str | None]]:
 
 
 def demographics(row: Row) -> dict[str, list[str]]:
-    """The lines `Key: value` by key; the values that are `N/A` are left out."""
+    """The lines `Key: value` by key; the values that are `N/A` are left out.
+
+    A line of an unknown key is reported, and so is `N/A but most likely …`: a guess of the reviewers is no fact.
+    """
     found: dict[str, list[str]] = {}
     for line in (row[sheets.DEMOGRAPHICS] or "").splitlines():
         if not known(line):
             continue
-        key, colon, value = line.partition(":")
+        name, colon, text = line.partition(":")
+        key, value = name.strip(), text.strip()
         if not colon:
             row.refuse(sheets.DEMOGRAPHICS, "a line is not `Key: value`", value=line.strip())
+        elif key not in READ_KEYS and key not in LEFT_OUT_KEYS:
+            hint = nearest(key, [*READ_KEYS, *LEFT_OUT_KEYS], most=1)
+            row.refuse(sheets.DEMOGRAPHICS, f"the key is not known, the line is not read{hint}", value=line.strip())
+        elif known(value) and _GUESS.match(value):
+            row.refuse(sheets.DEMOGRAPHICS, "not available: what is said beside it is a guess, left out", value=value)
         elif known(value):
-            found.setdefault(key.strip(), []).append(value.strip())
+            found.setdefault(key, []).append(value)
     return found
 
 
 def shares(row: Row, column: str, text: str) -> list[tuple[str, float]]:
     """`A (60%), B (40%)` as items and shares as stated. What is left over, or a sum that is not 100 %, is reported."""
-    if text.startswith("N/A"):
-        return []
     found = [(" ".join(name.split()), float(share) / 100) for name, share in _SHARE.findall(text)]
     if _SHARE.sub("", text).strip(" ,;\n") or not found:
         row.refuse(column, "the shares are not `A (x%), B (y%)`", value=text)
@@ -160,29 +209,35 @@ def check_sum(row: Row, column: str, text: str, found: list[tuple[str, float]]) 
         row.refuse(column, f"the shares sum to {100 * total:.4g} %; they are kept as stated", value=text)
 
 
-def modality_shares(row: Row, stated: list[str]) -> tuple[list[str], list[float]] | None:
-    """Modalities and their shares: the explicit ones of the demographics cell, else equal ones."""
+def modality_names(row: Row) -> list[str] | None:
+    """The modalities; one that is not known is reported and kept as it stands."""
     names = items(row, sheets.MODALITIES)
     for name in names or ():
         if name not in KNOWN_MODALITIES:
             row.refuse(sheets.MODALITIES, f"not among {', '.join(KNOWN_MODALITIES)}", value=name)
-    for text in stated:
+    return names
+
+
+def modality_shares(row: Row, said: dict[str, list[str]]) -> tuple[list[str], list[float], str] | None:
+    """Modalities, their shares, and where the shares are from: the key of the demographics cell, or `equal` shares."""
+    names = modality_names(row)
+    for key, text in ((name, text) for name in ("Modality", "Modalities") for text in said.get(name, ())):
         found = shares(row, sheets.DEMOGRAPHICS, text)
         check_sum(row, sheets.DEMOGRAPHICS, text, found)
         if found and set(names or ()) == {name for name, _ in found}:
-            return [name for name, _ in found], [share for _, share in found]
+            return [name for name, _ in found], [share for _, share in found], key
         if found:
             row.refuse(sheets.DEMOGRAPHICS, "the modalities differ from those of their own column", value=text)
-    return (names, [1 / len(names)] * len(names)) if names else None
+    return (names, [1 / len(names)] * len(names), "equal") if names else None
 
 
-def age(row: Row, text: str) -> float | None:
-    """`60.6 years`, `3.9 days`, `46.6` in years."""
+def age(row: Row, text: str) -> tuple[float | None, str | None]:
+    """`60.6 years`, `3.9 days`, `46.6` in years; and the unit, if it is stated."""
     match = _AGE.fullmatch(text)
     if match is None:
         row.refuse(sheets.DEMOGRAPHICS, "the age is not a number of years or days", value=text)
-        return None
-    return _years(match[1], match[2])
+        return None, None
+    return _years(match[1], match[2]), match[2]
 
 
 def age_range(row: Row, text: str) -> tuple[float | None, float | None]:

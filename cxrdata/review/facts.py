@@ -6,8 +6,6 @@ No sentence of the workbook is kept. What needs one, such as whether a dataset i
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,40 +15,56 @@ import polars as pl
 from cxrdata.errors import CxrError
 from cxrdata.review import cells
 from cxrdata.review import workbook as sheets
-from cxrdata.review.workbook import REPACKAGING, SHEETS, Problems, Row, Sheet, read_rows
-from cxrdata.schemas.open_datasets import (
-    AGE_DOCUMENTED_HOW,
-    FILE_NAME,
-    OPEN_DATASETS,
-    open_datasets_text,
-    read_open_datasets,
+from cxrdata.review.aliases import canonical_name, other_names
+from cxrdata.review.entry import dataset_facts
+from cxrdata.review.lists import listings, papers
+from cxrdata.review.workbook import PRIMARY, READ, SHEETS, Problems, Row, Sheet, check_sheets, read_rows
+from cxrdata.schemas.open_datasets import FILE_NAME, OPEN_DATASETS, facts_text, open_datasets_text, read_open_datasets
+from cxrdata.schemas.open_datasets import read_facts as read_table
+from cxrdata.schemas.review_lists import (
+    LISTINGS_FILE,
+    PAPERS_FILE,
+    REVIEW_LISTINGS,
+    REVIEW_PAPERS,
+    read_listings,
+    read_papers,
 )
+from cxrdata.sources.workbook import Book, read_book
 from cxrdata.wording import counted
 
-# The words and the fields by which the publication leaves cancer out.
-_CANCER = re.compile("tcia|cancer|tumor|tumour|carcinoma|sarcoma|glioma|metastasis|metastases", re.IGNORECASE)
-_CANCER_KEYS = ("Description", "Inclusion Criteria")
 _PARTS = {
     "Grand Challenge": "grand_challenge", "Kaggle": "kaggle",
     "Medical Segmentation Decathlon": "msd", "MedFAIR": "medfair", "AMOS": "amos",
 }  # fmt: skip
-_BY_SEQUENCE = frozenset({"CT", "MRI"})
-_IMAGES_A_PATIENT = 2  # fundus photographs: one of each eye
-_RACE_KEYS = ("Race", "Ethnicity")
-_SEX_KEYS = ("Sex", "Gender")
-_MODALITY_KEYS = ("Modality", "Modalities")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the tables of the review are made from. `datasets`: the table `open_datasets`; `papers`: `review_papers`;
+    `listings`: `review_listings`.
+    """
+
+    datasets: pl.DataFrame
+    papers: pl.DataFrame
+    listings: pl.DataFrame
 
 
 @dataclass(frozen=True)
 class Import:
     """What a workbook gave. `facts`: the table `open_datasets`; `problems`: the cells that do not parse;
-    `skipped_rows`: rows without a dataset's name, each among the problems; `source`: the workbook's name and digest.
+    `skipped_rows`: rows without a dataset's name, each among the problems; `source`: the workbook's name and digest;
+    `papers` and `listings`: the tables beside it.
     """
 
     facts: pl.DataFrame
     problems: pl.DataFrame
     skipped_rows: int
     source: str
+    papers: pl.DataFrame
+    listings: pl.DataFrame
+
+    def all_facts(self) -> Facts:
+        return Facts(self.facts, self.papers, self.listings)
 
     def sentence(self) -> str:
         """What was read, in one line."""
@@ -59,26 +73,55 @@ class Import:
         return f"{entries} listed; {cells_named} not understood or doubtful{left_out}"
 
 
-def load_facts(path: Path | None) -> tuple[pl.DataFrame, list[str]]:
-    """The table `open_datasets` that ships (None), of a file of facts (.tsv), or of a workbook; and remarks.
+def load_facts(path: Path | None = None) -> tuple[Facts, list[str]]:
+    """The facts that ship (None), of a file of facts (.tsv), or of a workbook; and remarks.
 
+    Papers and lists that stand beside a .tsv are taken with it; else those that ship.
     Raises CxrError as `read_open_datasets` and `import_workbook` do.
     """
-    if path is None or path.suffix.lower() == ".tsv":
-        return read_open_datasets(path), []
-    made = import_workbook(path)
-    return made.facts, [f"{made.sentence()}; `cxrdata review import` names them"] if made.problems.height else []
+    if path is None:
+        return Facts(read_open_datasets(), read_papers(), read_listings()), []
+    if path.suffix.lower() != ".tsv":
+        made = import_workbook(path)
+        told = [f"{made.sentence()}; `cxrdata review import` names them"] if made.problems.height else []
+        return made.all_facts(), told
+    datasets = read_open_datasets(path)
+    beside = [path.parent / name for name in (PAPERS_FILE, LISTINGS_FILE)]
+    found = (
+        read_table(beside[0], REVIEW_PAPERS) if beside[0].is_file() else read_papers(),
+        read_table(beside[1], REVIEW_LISTINGS) if beside[1].is_file() else read_listings(),
+    )
+    return Facts(datasets, *found), []
 
 
 def write_facts(made: Import, place: Path) -> Path:
-    """Write the facts to `place`, or to `open_datasets.tsv` in it if it names no .tsv. Returns the file.
+    """Write the facts to `place`, or to `open_datasets.tsv` in it if it names no .tsv; papers and lists beside it.
 
-    Raises CxrError CXR-602.
+    Returns the file. Raises CxrError CXR-602.
     """
     file = place if place.suffix.lower() == ".tsv" else place / FILE_NAME
+    write_text_file(file, open_datasets_text(made.facts, source=made.source))
+    write_lists(made.all_facts(), file.parent, source=made.source)
+    return file
+
+
+def write_lists(facts: Facts, folder: Path, *, source: str) -> None:
+    """Write papers and lists into the folder of a file of facts, where `load_facts` finds them. Raises CxrError CXR-602."""
+    papers_text = facts_text(
+        facts.papers, title="Conference papers of the review: facts, one row a paper.", source=source
+    )
+    lists_text = facts_text(
+        facts.listings, title="Datasets that papers use and others repackage: one row an entry.", source=source
+    )
+    write_text_file(folder / PAPERS_FILE, papers_text)
+    write_text_file(folder / LISTINGS_FILE, lists_text)
+
+
+def write_text_file(file: Path, text: str) -> None:
+    """Write a file of facts, its folder with it. Raises CxrError CXR-602."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(open_datasets_text(made.facts, source=made.source), encoding="utf-8", newline="\n")
+        file.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise CxrError(
             "CXR-602",
@@ -86,43 +129,52 @@ def write_facts(made: Import, place: Path) -> Path:
             where=str(file),
             fix="check the path, its permissions and the space left",
         ) from error
-    return file
 
 
 def import_workbook(path: Path) -> Import:
-    """Read the published workbook into facts. Raises CxrError as `read_rows` does."""
+    """Read the published workbook into facts. Raises CxrError as `read_book` and `read_rows` do."""
     problems = Problems()
-    secondary = _secondary(path, problems)
+    book = read_book(path, name=path.name, sheets=[sheet.title for sheet in READ])
+    check_sheets(book, problems)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     skipped = 0
     for sheet in SHEETS:
         benchmark: str | None = None
-        for row in read_rows(path, sheet.title, sheet.columns, problems):
+        for row in read_rows(book, sheet, problems):
             benchmark = row[sheets.BENCHMARK] or benchmark  # named in the first row of its datasets
             name = cells.whole_text(row, sheets.NAME, row[sheets.NAME] or "")
             if name is None:
                 row.refuse(sheets.NAME, "the row has no name of a dataset and is left out")
                 skipped += 1
                 continue
-            facts = _facts(row, sheet)
+            facts = dataset_facts(row, sheet)
             facts |= {
                 "entry": len(rows) + 1, "source": sheet.source, "part": _part(row, sheet, benchmark),
-                "dataset_name": name, "listed_before": name in seen, "secondary_of": secondary.get(name),
+                "dataset_name": name, "canonical_name": canonical_name(name), "aliases": other_names(name),
+                "listed_before": name in seen,
             }  # fmt: skip
             seen.add(name)
             rows.append(facts)
     if not rows:
         raise CxrError("CXR-111", "no sheet names a dataset", where=path.name, fix="use the published workbook")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    secondary = _secondary(book)
+    for row_of_facts in rows:
+        row_of_facts["secondary_of"] = secondary.get(row_of_facts["dataset_name"])
+    others = papers(book, problems), listings(book, problems)
     return Import(
-        pl.DataFrame(rows, schema=OPEN_DATASETS.types()), problems.frame(), skipped, f"{path.name}, SHA-256 {digest}"
+        pl.DataFrame(rows, schema=OPEN_DATASETS.types()),
+        problems.frame(),
+        skipped,
+        f"{path.name}, SHA-256 {digest}",
+        *others,
     )
 
 
-def _secondary(path: Path, problems: Problems) -> dict[str, list[str]]:
-    """Dataset -> those that it takes data from."""
-    rows = read_rows(path, REPACKAGING, (sheets.NAME, sheets.SECONDARY), problems)
+def _secondary(book: Book) -> dict[str, list[str]]:
+    """Dataset -> those that it takes data from. Its cells are reported where the list itself is read."""
+    rows = read_rows(book, PRIMARY, Problems())
     found = {row[sheets.NAME]: cells.items(row, sheets.SECONDARY) for row in rows}
     return {name: datasets for name, datasets in found.items() if name and datasets}
 
@@ -134,96 +186,3 @@ def _part(row: Row, sheet: Sheet, benchmark: str | None) -> str | None:
             row.refuse(sheets.BENCHMARK, "the benchmark is not one of the review's three", value=benchmark)
         return part
     return sheet.part or _PARTS.get(row[sheets.LOCATION] or "")
-
-
-def _facts(row: Row, sheet: Sheet) -> dict[str, Any]:
-    said = cells.demographics(row)
-    modalities = cells.modality_shares(row, _first(said, _MODALITY_KEYS))
-    sources = cells.institutions(row)
-    share = cells.adult_share(row)
-    names = [institution for institution, _ in sources]
-    countries = [country for _, country in sources]
-    return {
-        "links": cells.urls(row, sheets.LINK) if sheets.LINK in sheet.columns else None,
-        "paper_links": cells.urls(row, sheets.PAPER_LINK) if sheets.PAPER_LINK in sheet.columns else None,
-        "modalities": modalities[0] if modalities else None,
-        "modality_shares": modalities[1] if modalities else None,
-        "organs": cells.items(row, sheets.ORGANS),
-        "task_categories": cells.items(row, sheets.TASK_CATEGORY) if sheets.TASK_CATEGORY in sheet.columns else None,
-        "institutions": names if any(names) else None,
-        "institution_countries": countries if any(countries) else None,
-        **_sizes(cells.sample_size(row), modalities[0] if modalities else []),
-        "age_class": share.age_class,
-        "adult_share_low": share.low,
-        "adult_share_high": share.high,
-        "adult_share": share.point,
-        "age_documented": cells.flag(row, sheets.AGE_DOCUMENTED),
-        "age_documented_how": _documented_how(row),
-        "age_complete": cells.flag(row, sheets.AGE_COMPLETE),
-        **_ages(row, said),
-        **_sexes(row, said),
-        **_races(row, said),
-        "cancer": _is_cancer(row, said),
-    }
-
-
-def _first(said: dict[str, list[str]], keys: tuple[str, ...]) -> list[str]:
-    return [text for key in keys for text in said.get(key, ())]
-
-
-def _sizes(stated: dict[str, int], modalities: list[str]) -> dict[str, Any]:
-    """Numbers stated and, where they are not, those that the publication puts in their place."""
-    patients, sequences, images = (stated.get(key) for key in ("Patients", "Sequences", "Images"))
-    imputed: dict[str, Any] = {"patients": patients, "patients_imputed_from": None}
-    if patients is None and sequences is not None and _BY_SEQUENCE & set(modalities):
-        imputed = {"patients": sequences, "patients_imputed_from": "sequences"}
-    elif patients is None and images is not None and "Fundus" in modalities:
-        imputed = {"patients": math.ceil(images / _IMAGES_A_PATIENT), "patients_imputed_from": "images"}
-    filled: tuple[int | None, str | None] = (sequences, None)
-    if sequences is None:
-        filled = (patients, "patients") if patients is not None else (images, "images" if images is not None else None)
-    return {
-        "patients_stated": patients, "sequences_stated": sequences, "images_stated": images, **imputed,
-        "sequences": filled[0], "sequences_imputed_from": filled[1],
-    }  # fmt: skip
-
-
-def _documented_how(row: Row) -> str | None:
-    text = row[sheets.AGE_HOW]
-    if text is not None and text not in AGE_DOCUMENTED_HOW:
-        row.refuse(sheets.AGE_HOW, f"not among {', '.join(AGE_DOCUMENTED_HOW)}")
-        return None
-    return text
-
-
-def _ages(row: Row, said: dict[str, list[str]]) -> dict[str, float | None]:
-    facts: dict[str, float | None] = {}
-    for key, name in (("Avg. Age", "age_mean_years"), ("Median Age", "age_median_years")):
-        facts[name] = next((cells.age(row, text) for text in said.get(key, ())), None)
-    low, high = next((cells.age_range(row, text) for text in said.get("Age Range", ())), (None, None))
-    return facts | {"age_min_years": low, "age_max_years": high}
-
-
-def _sexes(row: Row, said: dict[str, list[str]]) -> dict[str, float | None]:
-    found: dict[str, float] = {}
-    for text in _first(said, _SEX_KEYS)[:1]:
-        stated = cells.shares(row, sheets.DEMOGRAPHICS, text)
-        cells.check_sum(row, sheets.DEMOGRAPHICS, text, stated)
-        found = dict(stated)
-        if found and not {"F", "M"} & set(found):
-            row.refuse(sheets.DEMOGRAPHICS, "the sexes are neither F nor M", value=text)
-    # All of one sex leaves none of the other.
-    for one, other in (("F", "M"), ("M", "F")):
-        if found.get(one) == 1:
-            found.setdefault(other, 0.0)
-    return {"female_share": found.get("F"), "male_share": found.get("M")}
-
-
-def _races(row: Row, said: dict[str, list[str]]) -> dict[str, Any]:
-    found = [pair for text in _first(said, _RACE_KEYS) for pair in cells.shares(row, sheets.DEMOGRAPHICS, text)]
-    return {"races": [name for name, _ in found] or None, "race_shares": [share for _, share in found] or None}
-
-
-def _is_cancer(row: Row, said: dict[str, list[str]]) -> bool:
-    texts = [row[sheets.NAME], row[sheets.TASK], *_first(said, _CANCER_KEYS)]
-    return any(_CANCER.search(text) for text in texts if text)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from cxrdata.review.counting import PERCENT_DIGITS
+
 SUMMARY_SCHEMA = {
     "source": pl.String,
     "countries": pl.Int64,
@@ -35,7 +37,6 @@ SELECTIONS: dict[str, pl.Expr] = {
     "medfair": pl.col("part") == "medfair",
     "amos": pl.col("part") == "amos",
 }
-PERCENT_DIGITS = 2
 
 
 def distinct_datasets(facts: pl.DataFrame) -> pl.DataFrame:

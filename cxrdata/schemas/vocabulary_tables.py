@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from cxrdata.schemas.open_datasets import OPEN_DATASETS, read_open_datasets
+from cxrdata.schemas.open_datasets import FILE_NAME as OPEN_DATASETS_FILE
+from cxrdata.schemas.open_datasets import OPEN_DATASETS, read_open_datasets, with_overlay
 from cxrdata.schemas.tables import Table, _table, column
 from cxrdata.sources.base import Registry
 from cxrdata.vocabularies import Vocabularies
@@ -156,8 +157,17 @@ def vocabulary_frames(
         (AGE_GROUPS, vocabularies.age_groups),
         (LABELERS, vocabularies.labelers),
         (BROKEN_IMAGES, vocabularies.broken_images),
-        (OPEN_DATASETS, read_open_datasets()),
+        (OPEN_DATASETS, _open_datasets(vocabularies)),
     ]
+
+
+def _open_datasets(vocabularies: Vocabularies) -> pl.DataFrame:
+    """The review's facts, with those of an overlay's `open_datasets.tsv`."""
+    facts = read_open_datasets()
+    for folder in vocabularies.folders[1:]:
+        if (folder / OPEN_DATASETS_FILE).is_file():
+            facts = with_overlay(facts, folder / OPEN_DATASETS_FILE)
+    return facts
 
 
 def _datasets(vocabularies: Vocabularies, registry: Registry, built: dict[str, bool]) -> pl.DataFrame:

@@ -30,12 +30,28 @@ _ERROR_SCHEMA = {"column": pl.String, "value": pl.String, "_line": pl.UInt32}
 class Cells:
     """Cells of a worksheet. `frame`: the columns as text, `_record` (0-based) and `_line` (worksheet row).
     `errors`: `column`, `value`, `_line` of cells that hold a spreadsheet error; null in `frame`.
-    `letters`: column -> its letters in Excel, so that a cell can be named.
+    `letters`: column -> its letters in Excel, so that a cell can be named; `titles`: the whole header as it stands.
     """
 
     frame: pl.DataFrame
     errors: pl.DataFrame
     letters: dict[str, str]
+    titles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Book:
+    """Worksheets of a workbook that was opened once. `titles`: all its sheets, `rows`: those that were asked for."""
+
+    name: str
+    titles: tuple[str, ...]
+    rows: dict[str, list[tuple[int, tuple[Any, ...]]]]
+
+    def cells(self, sheet: str, columns: Sequence[str]) -> Cells:
+        """Columns of one sheet. Raises CxrError as `worksheet_cells` does."""
+        if sheet not in self.rows:
+            raise _no_sheet(sheet, self.titles, name=self.name)
+        return _collect(iter(self.rows[sheet]), columns, where=f"{self.name} [{sheet}]")
 
 
 def read_workbook(path: Path, *, name: str, account: Account, sheet: str, columns: Sequence[str]) -> TextTable:
@@ -87,9 +103,37 @@ def whole_worksheet(path: Path, *, name: str, sheet: str) -> pl.DataFrame:
     return _numbered(list(columns.values()), filled)
 
 
+def read_book(path: Path, *, name: str, sheets: Sequence[str]) -> Book:
+    """The rows of those of `sheets` that the workbook has. Raises CxrError: CXR-101 to CXR-103, CXR-110."""
+    with _book(path, name=name) as book:
+        titles = tuple(book.sheetnames)
+        wanted = [sheet for sheet in sheets if sheet in titles]
+        return Book(name, titles, {sheet: list(_numbered_rows(book, sheet)) for sheet in wanted})
+
+
 @contextmanager
 def _sheet(path: Path, *, name: str, sheet: str) -> Iterator[_Rows]:
     """The rows of a worksheet with their numbers; what openpyxl raises while they are read is CXR-110."""
+    with _book(path, name=name) as book:
+        if sheet not in book.sheetnames:
+            raise _no_sheet(sheet, book.sheetnames, name=name)
+        yield _numbered_rows(book, sheet)
+
+
+def _numbered_rows(book: Any, sheet: str) -> _Rows:  # noqa: ANN401 - an openpyxl workbook
+    return enumerate(book[sheet].iter_rows(values_only=True), 1)
+
+
+def _no_sheet(sheet: str, titles: Sequence[str], *, name: str) -> CxrError:
+    found = ", ".join(repr(title) for title in titles) or "none"
+    return CxrError(
+        "CXR-109", f"the workbook has no sheet {sheet!r}", where=name, fix=f"{AGAIN}; sheets found: {found}"
+    )
+
+
+@contextmanager
+def _book(path: Path, *, name: str) -> Iterator[Any]:
+    """The workbook, open; what openpyxl raises while it is read is CXR-110."""
     import openpyxl
 
     body = read_bytes(path, name=name)
@@ -99,13 +143,7 @@ def _sheet(path: Path, *, name: str, sheet: str) -> Iterator[_Rows]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no values
-            book = openpyxl.load_workbook(io.BytesIO(body), read_only=True, data_only=True)
-            if sheet not in book.sheetnames:
-                found = ", ".join(repr(title) for title in book.sheetnames) or "none"
-                raise CxrError(
-                    "CXR-109", f"the workbook has no sheet {sheet!r}", where=name, fix=f"{AGAIN}; sheets found: {found}"
-                )
-            yield enumerate(book[sheet].iter_rows(values_only=True), 1)
+            yield openpyxl.load_workbook(io.BytesIO(body), read_only=True, data_only=True)
     except CxrError:
         raise
     except (
@@ -164,7 +202,7 @@ def _collect(rows: _Rows, columns: Sequence[str], *, where: str) -> Cells:
                 frame.filter(is_error).select(pl.lit(column).alias("column"), pl.col(column).alias("value"), "_line")
             )
             frame = frame.with_columns(pl.when(~is_error).then(pl.col(column)).alias(column))
-    return Cells(frame, pl.concat(errors) if errors else pl.DataFrame(schema=_ERROR_SCHEMA), letters)
+    return Cells(frame, pl.concat(errors) if errors else pl.DataFrame(schema=_ERROR_SCHEMA), letters, tuple(titles))
 
 
 def _check_header(titles: list[str], columns: Sequence[str], *, where: str) -> None:

@@ -47,7 +47,7 @@ class Split(pl.DataFrame):
             f"<td style='text-align:right'>{count['images']:,}</td><td style='text-align:right'>{count['patients']:,}</td></tr>"
             for count in self.manifest["counts"]
         )
-        build, wishes = self.manifest["catalog_build"], _told(self.manifest["arguments"])
+        build, wishes = self.manifest["catalog_build"], told(self.manifest["arguments"])
         caption = f"split {self.manifest['split_name']} of catalog build {build}: {wishes}"
         head = "<tr><th>dataset</th><th>split</th><th>images</th><th>patients</th></tr>"
         return f"<table><caption>{html.escape(caption)}</caption>{head}{cells}</table>"
@@ -118,7 +118,7 @@ def list_splits(catalog: Catalog) -> pl.DataFrame:
         images: dict[str, int] = {}
         for count in manifest["counts"]:
             images[count["split"]] = images.get(count["split"], 0) + count["images"]
-        wishes = _told(manifest["arguments"])
+        wishes = told(manifest["arguments"])
         parts = ", ".join(f"{split} {n:,}" for split, n in images.items())
         rows.append(
             (name, sum(images.values()), parts, ", ".join(manifest["datasets"]), wishes, manifest["catalog_build"])
@@ -134,12 +134,12 @@ def list_splits(catalog: Catalog) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _told(arguments: Mapping[str, Any]) -> str:
+def told(arguments: Mapping[str, Any]) -> str:
     """`seed=0, balance=race,sex`; nested ones in brackets, digests and texts of files left out."""
     parts = []
     for key, value in arguments.items():
         if isinstance(value, Mapping):
-            parts.append(f"{key}=({_told(value)})")
+            parts.append(f"{key}=({told(value)})")
         elif key not in {"sha256", "cohort_text"}:
             parts.append(f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return ", ".join(parts)

@@ -23,6 +23,7 @@ LOADERS = 3
 # DuckDB's own 122,880 that is half of the tables here.
 ROW_GROUP_ROWS = 30_720
 IMAGE_UID = "dataset || ':' || image_id"
+IMAGE_UID_TEXT = "Image key across datasets: dataset:image_id."
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _create_table(connection: duckdb.DuckDBPyConnection, table: StoredTable) -> 
             f"CREATE TABLE {name} ({columns}, image_uid VARCHAR GENERATED ALWAYS AS ({IMAGE_UID}) VIRTUAL)"
         )
         connection.execute(f"INSERT INTO {name} {rows}")
-        connection.execute(f"COMMENT ON COLUMN {name}.image_uid IS 'Image key across datasets: dataset:image_id.'")
+        connection.execute(f"COMMENT ON COLUMN {name}.image_uid IS '{IMAGE_UID_TEXT}'")
     else:
         connection.execute(f"CREATE TABLE {name} AS {rows}")
     connection.execute(f"COMMENT ON TABLE {name} IS {literal(table.description)}")

@@ -54,6 +54,15 @@ def test_funnel_prints_the_contracts_columns(say: Command, folder: Path) -> None
     assert say("funnel", "chexnet_nih", "--format", "csv", "-q", "-c", str(folder)) == (0, out, "")
 
 
+def test_funnel_as_a_table_shows_only_groups_of_somebody(say: Command, folder: Path) -> None:
+    code, out, _ = say("funnel", "chexnet_nih", "-q", "-c", str(folder))
+    head = out.splitlines()[0].split()
+    assert code == 0
+    assert head[:5] == ["step", "images", "patients", "expected_images", "delta"]
+    assert "race_unknown" in head
+    assert "race_white" not in head
+
+
 def test_funnel_to_files(say: Command, folder: Path, tmp_path: Path) -> None:
     for name, head in (("f.svg", b"<?xml"), ("f.png", b"\x89PNG"), ("f.csv", b"step,images,")):
         assert say("funnel", "chexnet_nih", "-q", "--out", str(tmp_path / name), "-c", str(folder))[:2] == (0, "")

@@ -8,6 +8,8 @@ import pytest
 
 from cxrdata.cli.main import run
 from cxrdata.review import workbook as sheets
+from cxrdata.review.facts import load_facts
+from cxrdata.review.tables import RULES, TABLES, make_table
 from tests.review.workbooks import ADULTS, write_workbook
 
 
@@ -80,3 +82,48 @@ def test_files_that_are_none(
         (tmp_path / name).write_text(text)
     assert run(["review", "summary", str(tmp_path / name)]) == code
     assert capsys.readouterr().err.splitlines()[0] == problem
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_a_command(name: str, rules: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["review", name, "--rules", rules, "--format", "csv"]) == 0
+    said = capsys.readouterr()
+    assert said.out == make_table(name, load_facts()[0], rules).write_csv()
+    assert said.err == ""
+
+
+def test_a_table_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("altair")
+    folder = tmp_path / "figures"
+    assert run(["review", "modalities", "--rules", "careful", "--figures", str(folder), "--format", "csv"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "review_modalities_careful.png",
+        "review_modalities_careful.svg",
+    ]
+    assert "figure written to" in capsys.readouterr().err
+
+
+def test_add_then_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[[dataset]]\ndataset_name = "Toy"\nsource = "challenges"\npatients = 40\nage_class = "children"\n')
+    assert run(["review", "add", str(mine), "--to", str(tmp_path / "facts.tsv")]) == 0
+    assert "1 dataset added" in capsys.readouterr().err
+    assert run(["review", "summary", str(tmp_path / "facts.tsv"), "--format", "csv"]) == 0
+    assert "total,34,181,204,136,512648,6066,1.18\n" in capsys.readouterr().out
+    assert (
+        run(["review", "add", str(mine), "--facts", str(tmp_path / "facts.tsv"), "--to", str(tmp_path / "x.tsv")]) == 1
+    )
+    assert "error CXR-119: 'Toy' is listed already" in capsys.readouterr().err
+
+
+def test_import_writes_papers_and_lists_beside_the_facts(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {"Challenges": [ADULTS]})
+    assert run(["review", "import", str(path), "--out", str(tmp_path / "facts"), "--quiet"]) == 0
+    assert sorted(file.name for file in (tmp_path / "facts").iterdir()) == [
+        "open_datasets.tsv",
+        "review_listings.tsv",
+        "review_papers.tsv",
+    ]
+    facts, _ = load_facts(tmp_path / "facts" / "open_datasets.tsv")
+    assert (facts.papers.height, facts.listings.height) == (0, 5)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import polars as pl
 import pytest
 
 from cxrdata.review.facts import Import, import_workbook
 from cxrdata.review.published import SELECTIONS, SUMMARY_SCHEMA, analysed, distinct_datasets, summary
 from cxrdata.schemas.open_datasets import OPEN_DATASETS, open_datasets_text, read_open_datasets
+from cxrdata.schemas.review_lists import REVIEW_LISTINGS, REVIEW_PAPERS, read_listings, read_papers
 from cxrdata.schemas.validate import validate
 from tests.review.workbooks import ADULTS, write_workbook
 
@@ -44,14 +46,59 @@ def test_facts_that_ship_are_those_of_the_workbook(real: Import) -> None:
 
 
 def test_cells_of_the_real_workbook_that_are_named(real: Import) -> None:
-    """Four statements of modalities that sum to 101 %, and nothing else."""
-    assert real.problems.select("sheet", "cell").rows() == [
-        ("Challenges", "P24"),
-        ("Benchmarks", "K12"),
-        ("Well-Cited Datasets", "L13"),
-        ("Data Collection (TCIA)", "L33"),
-    ]
-    assert set(real.problems["message"]) == {"the shares sum to 101 %; they are kept as stated"}
+    """Statements of modalities that sum to 101 %, guesses of the reviewers, a task in place of a modality: no more."""
+    named: dict[str, list[tuple[str, str]]] = {}
+    for sheet, cell, message in real.problems.select("sheet", "cell", "message").iter_rows():
+        named.setdefault(message, []).append((sheet, cell))
+    assert named == {
+        "the shares sum to 101 %; they are kept as stated": [
+            ("Challenges", "P24"),
+            ("Benchmarks", "K12"),
+            ("Well-Cited Datasets", "L13"),
+            ("Data Collection (TCIA)", "L33"),
+        ],
+        "not available: what is said beside it is a guess, left out": [
+            ("Challenges", cell) for cell in ("P3", "P5", "P17", "P32", "P33", "P34")
+        ],
+        "not among CT, MRI, PET, US, X-ray, Fundus, Others": [("Repackaging (MedSAM MRI)", "N9")],
+    }
+
+
+def test_the_real_workbook_with_its_sheets_and_columns_moved(real: Import, real_data: Path, tmp_path: Path) -> None:
+    """Everything in the opposite order, and a column of remarks renamed: the same facts, and the column named."""
+    held = openpyxl.load_workbook(real_data / WORKBOOK, read_only=True, data_only=True)
+    moved = openpyxl.Workbook(write_only=True)
+    for title in reversed(held.sheetnames):
+        sheet = moved.create_sheet(title)
+        for row in held[title].iter_rows(values_only=True):
+            sheet.append(["Notes" if value == "Considerations" else value for value in reversed(row)])
+    moved.save(tmp_path / "moved.xlsx")
+    made = import_workbook(tmp_path / "moved.xlsx")
+    assert made.facts.equals(real.facts) and made.papers.equals(real.papers) and made.listings.equals(real.listings)
+    named = made.problems.filter(pl.col("code") == "CXR-117")
+    assert set(named["message"]) == {"this column is not known and not read", "this column is gone; nothing reads it"}
+    assert made.problems.height - named.height == real.problems.height
+
+
+def test_papers_and_lists_that_ship_are_those_of_the_workbook(real: Import) -> None:
+    assert read_papers().equals(real.papers) and read_listings().equals(real.listings)
+    assert validate(real.papers, REVIEW_PAPERS)[1].is_empty() and validate(real.listings, REVIEW_LISTINGS)[1].is_empty()
+    assert real.papers.height == 70
+    counts = dict(real.listings["listing"].value_counts().rows())
+    assert counts == {
+        "midl_datasets": 62, "repackaging_primary": 16, "repackaging_secondary": 26, "medsam_ct": 25, "medsam_mri": 25,
+        "vqa_rad": 4,
+    }  # fmt: skip
+
+
+def test_no_race_and_no_organ_is_a_word_for_unknown() -> None:
+    facts = read_open_datasets()
+    races = set(facts["races"].explode().drop_nulls())
+    assert not races & {"N/A", "Unknown"}
+    assert not [race for race in races if "likely" in race]
+    organs = set(facts["organs"].explode().drop_nulls())
+    assert not [organ for organ in organs if organ.islower()]
+    assert {"Lumbar Spine", "Chest"} <= organs
 
 
 def test_facts_that_ship_meet_their_schema_and_hold_no_sentence() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+import polars as pl
 import pytest
 
 from cxrdata.errors import CxrError
 from cxrdata.review import workbook as sheets
 from cxrdata.review.facts import Import, import_workbook
-from cxrdata.review.workbook import REPACKAGING, SHEETS
+from cxrdata.review.workbook import CASES, PAPERS, PRIMARY, READ
 from tests.review.workbooks import ADULTS, write_workbook
 
 
@@ -22,9 +24,9 @@ def one(folder: Path, **cells: Any) -> tuple[dict[str, Any], list[tuple[Any, ...
 
 
 def test_moved_sheets_and_columns_change_nothing(tmp_path: Path) -> None:
-    rows = {"Challenges": [ADULTS], REPACKAGING: [{sheets.NAME: "Adults", sheets.SECONDARY: "One\nTwo"}]}
+    rows = {"Challenges": [ADULTS], PRIMARY.title: [{sheets.NAME: "Adults", sheets.SECONDARY: "One\nTwo"}]}
     straight = import_workbook(write_workbook(tmp_path / "a.xlsx", rows))
-    order = [REPACKAGING, *reversed([sheet.title for sheet in SHEETS])]
+    order = [sheet.title for sheet in reversed(READ)]
     moved = import_workbook(write_workbook(tmp_path / "b.xlsx", rows, order=order, moved_columns=True))
     assert straight.facts.equals(moved.facts)
     assert straight.facts["secondary_of"].to_list()[0] == ["One", "Two"]
@@ -42,11 +44,122 @@ def test_a_renamed_column_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
-    order = [REPACKAGING, *(sheet.title for sheet in SHEETS if sheet.title != "Benchmarks")]
+    order = [sheet.title for sheet in READ if sheet.title != "Benchmarks"]
     with pytest.raises(CxrError) as caught:
         import_workbook(write_workbook(tmp_path / "w.xlsx", {}, order=order))
     assert caught.value.code == "CXR-109"
     assert caught.value.problem == "the workbook has no sheet 'Benchmarks'"
+
+
+def test_every_other_header_is_checked(tmp_path: Path) -> None:
+    """An unknown column, a known one that nothing reads and that is gone, an unknown sheet: each is named."""
+    path = write_workbook(tmp_path / "w.xlsx", {}, also=["Age Documentd How"], without=["Years Collected"])
+    problems = import_workbook(path).problems.filter(pl.col("code") == "CXR-117")
+    unknown = problems.filter(pl.col("value").is_not_null())
+    assert unknown["sheet"].to_list()[-1] == "Repackaging (VQA-RAD)" and unknown.height == len(READ)
+    assert unknown["message"][1] == "this column is not known and not read; did you mean Age Documented How?"
+    assert unknown.filter(pl.col("sheet") == "Challenges")["cell"].to_list() == ["X1"]
+    gone = problems.filter(pl.col("value").is_null()).select("sheet", "column_name", "message").rows()
+    assert ("Challenges", "Years Collected", "this column is gone; nothing reads it") in gone
+    assert len(gone) == 5
+
+
+def test_a_sheet_that_is_not_known_is_named(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {})
+    book = openpyxl.load_workbook(path)
+    book.create_sheet("Chalenges (old)")
+    book.save(path)
+    assert import_workbook(path).problems.select("code", "sheet", "cell", "message").rows() == [
+        ("CXR-117", "Chalenges (old)", None, "this sheet is not known and not read")
+    ]
+
+
+def test_the_workbook_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    load = openpyxl.load_workbook
+    monkeypatch.setattr(openpyxl, "load_workbook", lambda *args, **kwargs: opened.append(args) or load(*args, **kwargs))
+    path = write_workbook(tmp_path / "w.xlsx", {})
+    import_workbook(path)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "message"),
+    [
+        (
+            "Ethnicity: N/A but most likely Brazilian", "N/A but most likely Brazilian",
+            "not available: what is said beside it is a guess, left out",
+        ),
+        (
+            "Ethnicity: N/A but most likely from mother; White (32%), N/A (68%)",
+            "N/A but most likely from mother; White (32%), N/A (68%)",
+            "not available: what is said beside it is a guess, left out",
+        ),
+        (
+            "Ethnicty: White (100%)", "Ethnicty: White (100%)",
+            "the key is not known, the line is not read; did you mean Ethnicity?",
+        ),
+        ("Hospital of Lima", "Hospital of Lima", "a line is not `Key: value`"),
+    ],
+)  # fmt: skip
+def test_lines_of_the_demographics_that_are_not_read_are_named(
+    tmp_path: Path, text: str, value: str, message: str
+) -> None:
+    facts, named = one(tmp_path, DEMOGRAPHICS=text)
+    assert (facts["races"], facts["race_unknown_share"]) == (None, None)
+    assert named == [("F2", value, message)]
+
+
+def test_keys_that_no_fact_is_made_of_are_known(tmp_path: Path) -> None:
+    assert one(tmp_path, DEMOGRAPHICS="Views: PA (60%), AP (40%)\nSmoking: Never (28%)\nAge SD: 11-12 years")[1] == []
+
+
+def test_races_and_the_share_of_whom_none_is_known(tmp_path: Path) -> None:
+    facts, named = one(tmp_path, DEMOGRAPHICS="Race: White (60%), Black (20%), N/A (15%), Unknown (5%)")
+    assert (facts["races"], facts["race_shares"]) == (["White", "Black"], [0.6, 0.2])
+    assert (facts["race_unknown_share"], named) == (pytest.approx(0.2), [])
+
+
+def test_codes_of_body_parts_are_words(tmp_path: Path) -> None:
+    facts, named = one(tmp_path, ORGANS="chest (46%)\nlspine (30%)\nport chest (20%)\nservice (3%)\nothers (1%)")
+    assert (facts["organs"], named) == (["Chest", "Lumbar Spine"], [])
+    unknown, named = one(tmp_path, ORGANS="chestt (100%)")
+    assert unknown["organs"] == ["chestt"]
+    assert named == [("J2", "chestt", "the code of a body part is not known; did you mean chest?")]
+
+
+def test_how_sex_and_mean_age_are_stated_is_kept(tmp_path: Path) -> None:
+    stated, _ = one(tmp_path, DEMOGRAPHICS="Gender: F (60%), M (40%)\nAvg. Age: 46.6")
+    assert (stated["sex_stated_as"], stated["female_share"], stated["age_mean_unit"]) == ("Gender", 0.6, None)
+    assert one(tmp_path, DEMOGRAPHICS="Sex: F (60%), M (40%)\nAvg. Age: 46.6 years")[0]["age_mean_unit"] == "years"
+
+
+def test_papers_and_cases(tmp_path: Path) -> None:
+    paper = {sheets.YEAR: 2024, sheets.PAPER_LINK: "https://x.org/1", sheets.PAPER_DATA: "Public Data, Simulated"}
+    case = {sheets.CASE: "https://x.org/2", sheets.CASE_MODALITY: "Chest X-ray"}
+    made = import_workbook(
+        write_workbook(
+            tmp_path / "w.xlsx",
+            {
+                PAPERS.title: [
+                    {**paper, sheets.ADULT: "Peds & Adult", sheets.PAPER_MODALITY: "MRI", sheets.AGE_DOCUMENTED: "TRUE"},
+                    {**paper, sheets.ADULT: "Grown-ups", sheets.PAPER_MODALITY: "MRI, Exclusion Criteria"},
+                    {sheets.CONFERENCE: "Everything below is excluded"},
+                ],
+                CASES.title: [{**case, sheets.CASE_AGE: 17}, {**case, sheets.CASE_AGE: 18}, {**case, sheets.CASE_AGE: "old"}, case],
+            },
+        )
+    )  # fmt: skip
+    assert made.papers.select("age_class", "excluded", "modalities", "age_mentioned").rows() == [
+        ("both", False, ["MRI"], True), (None, True, ["MRI"], None),
+    ]  # fmt: skip
+    cases = made.listings.filter(pl.col("listing") == "vqa_rad")
+    assert cases.select("dataset_name", "modalities", "images", "patients", "adult_share").rows() == [
+        ("Chest X-ray", ["X-ray"], 4, 2, 0.5)
+    ]
+    assert made.problems.select("sheet", "cell", "value").rows() == [
+        ("MIDL Papers", "H3", "Grown-ups"), ("Repackaging (VQA-RAD)", "C4", "old"),
+    ]  # fmt: skip
 
 
 def test_country_without_institution_is_kept(tmp_path: Path) -> None:

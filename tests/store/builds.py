@@ -101,7 +101,13 @@ def _command(arguments: list[str], log: str, env: dict[str, str], before: str) -
         getattr(_Before, before)()
     from cxrdata.cli.main import run
 
-    code = run(arguments)
+    code = None
+    try:
+        code = run(arguments)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:  # it came when the command had ended
+        if code is None:
+            raise
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
