@@ -17,7 +17,7 @@ from cxrdata.audit.data import Scored
 from cxrdata.audit.metrics import NEED_THRESHOLD
 from cxrdata.audit.policies import DEFAULT, Policy
 from cxrdata.audit.predictions import Predictions, Table, read_predictions
-from cxrdata.audit.request import DEFAULT_METRICS, AuditRequest
+from cxrdata.audit.request import BY_LABEL, DEFAULT_METRICS, AuditRequest
 from cxrdata.audit.result import Audit
 from cxrdata.audit.trend import age_trend
 from cxrdata.audit.truth import AMONG, CatalogTruth, Judged, TruthSource
@@ -91,7 +91,8 @@ def audit(
     models = _models(source, _tables(predictions), labels, order, key, compare=compare)
     wanted = _labels(source, models, labels)
     crossings = _crossings(cross)
-    shown = list(dict.fromkeys([*by, *([threshold_by] if threshold_by else [])]))
+    strata = [stratify] if stratify and stratify != BY_LABEL else []
+    shown = list(dict.fromkeys([*by, *([threshold_by] if threshold_by else []), *strata]))
     attributes = list(dict.fromkeys([*shown, *(name for one in crossings for name in one)]))
     images, remarks = _images(source, models, split)
     whole = source.judged(images, wanted, attributes, wish, None)

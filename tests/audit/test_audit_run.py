@@ -260,6 +260,22 @@ def test_threshold_from_other_patients(
     assert "are judged too" in allowed.warnings[0]
 
 
+def test_a_threshold_of_each_group_from_other_patients(
+    folder: Path, predicted: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["split", "--dataset", "nih", "--name", "groups", "-c", str(folder), "--quiet"]) == 0
+    capsys.readouterr()
+    answer = cxrdata.audit(
+        predictions=predicted("nih_cxr14"), catalog=folder, split="groups", calibrate_on="groups:train", threshold="fpr=0.2",
+        threshold_by="sex", stratify="view", metrics=["fpr"], bootstrap=5, rederive=True, min_cell=0,
+    )  # fmt: skip
+    thresholds = answer.rows.filter(metric="threshold")
+    assert thresholds["group_value"].to_list() == ["F", "M"]
+    assert thresholds["n"].sum() == pl.DataFrame(cxrdata.open(folder).split("groups")).filter(split="train").height
+    assert thresholds["ci_low"].null_count() == 0
+    assert set(answer.by_group["group_by"]) == {"sex", "view"}
+
+
 def test_classes_are_one_vs_rest(catalog: Catalog, predicted: Callable[..., Path]) -> None:
     path = predicted("chexpert", labels=("White", "Black", "Asian"))
     answer = cxrdata.audit(predictions=path, catalog=catalog, metrics=["auroc"], bootstrap=0)
