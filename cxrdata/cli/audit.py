@@ -227,7 +227,7 @@ def audit(
         tell_of(opened, quiet=quiet)
         opened.close()
     for text in answer.warnings:
-        remark(f"warning: {text}")
+        remark(f"warning: {text}", quiet=quiet)
     for text in answer.notes:
         remark(text, quiet=quiet)
     if save is not None:

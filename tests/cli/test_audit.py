@@ -43,9 +43,9 @@ def test_csv_has_the_columns_of_the_contract(audit: Callable[..., Said]) -> None
 
 
 def test_a_threshold_is_a_row_and_choosing_where_one_judges_is_warned_of(audit: Callable[..., Said]) -> None:
-    said = audit("--threshold", "youden", "--metrics", "tpr,fpr", "--format", "csv", "--quiet")
+    said = audit("--threshold", "youden", "--metrics", "tpr,fpr", "--format", "csv")
     assert [row["metric"] for row in csv.DictReader(io.StringIO(said.out))] == ["threshold", "tpr", "fpr"]
-    assert said.err.startswith("warning: the threshold is chosen on the very images that it is judged on")
+    assert "\nwarning: the threshold is chosen on the very images that it is judged on" in said.err
 
 
 def test_tables_and_files(audit: Callable[..., Said], tmp_path: Path) -> None:
