@@ -151,7 +151,35 @@ of the others. *Images taken as independent* (DeLong 1988, likewise; Wilson) is 
                     cells = [f"{positives:,}", name, *shares, f"{width:.3f}", str(counts[metric, method, "missing"])]
                     lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_reading(found)])
+
+
+def _reading(found: dict[int, Counter[tuple[str, str, str]]]) -> list[str]:
+    """What the table says, in numbers of its own."""
+    if not found:
+        return []
+    few, many = min(found), max(found)
+
+    def share(positives: int, metric: str, method: str) -> str:
+        counts = [found[positives][metric, method, side] for side in ("held", "above", "below")]
+        return f"{100 * counts[0] / sum(counts):.1f}"
+
+    return [
+        "## What follows\n",
+        (
+            f"- With {few} positives the percentile interval of an AUROC is too narrow ({share(few, 'auroc', 'percentile')} %), and lies too high; BCa comes to "
+            f"{share(few, 'auroc', 'bca')} %, DeLong's by patient to {share(few, 'auroc', 'delong')} %. From {many:,} on they agree."
+        ),
+        (
+            f"- Of rates, Wilson's and Clopper-Pearson's intervals on the effective number of images hold at every size (TPR with {few}: "
+            f"{share(few, 'tpr', 'wilson')} and {share(few, 'tpr', 'clopper_pearson')} %); the latter is the wider."
+        ),
+        (
+            f"- Taking images as independent does not get better with more of them: with {many:,} positives {share(many, 'auroc', 'images')} % for the "
+            f"AUROC and {share(many, 'fpr', 'images')} % for the FPR, for the patients remain as alike as they were."
+        ),
+        "",
+    ]
 
 
 def main() -> None:

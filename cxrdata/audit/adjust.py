@@ -26,5 +26,5 @@ def adjusted(p_values: Floats, method: str) -> Floats:
     else:
         factor = float((1 / rank).sum()) if method == "by" else 1.0
         raised = np.minimum.accumulate((p_values[order] * m * factor / rank)[::-1])[::-1]
-    result[order] = np.minimum(raised, 1.0)
+    result[order] = np.clip(raised, p_values[order], 1.0)  # rounding must not put it below the p value itself
     return result

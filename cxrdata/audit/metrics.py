@@ -117,6 +117,7 @@ class Bins:
         self._ordered = ordered
         self._scores = scores[ordered.order]
         self._positive = positive[ordered.order].astype(np.float64)
+        self._away = self._scores - self._positive
         bin_of = np.searchsorted(self.edges[1:-1], self._scores, side="left")
         cells = ordered.codes.astype(np.intp) * bins + bin_of  # ascending: sorted by group and score
         self._starts = np.flatnonzero(np.diff(cells, prepend=-1))
@@ -129,13 +130,11 @@ class Bins:
 
     def errors(self, counts: Counts) -> dict[str, Floats]:
         """Brier score and expected calibration error, (rows, groups) each."""
-        weight, predicted, observed = self.sums(counts)
-        total = weight.sum(axis=2)
-        squares = self._by_bin(self._drawn(counts) * (self._scores - self._positive) ** 2)
-        return {
-            "brier": ratio(squares.sum(axis=2), total),
-            "ece": ratio(np.abs(predicted - observed).sum(axis=2), total),
-        }
+        drawn = self._drawn(counts)
+        total = self._by_bin(drawn).sum(axis=2)
+        away = drawn * self._away
+        errors = np.abs(self._by_bin(away)).sum(axis=2)
+        return {"brier": ratio(self._by_bin(away * self._away).sum(axis=2), total), "ece": ratio(errors, total)}
 
     def _drawn(self, counts: Counts) -> Floats:
         taken = counts.take(self._ordered.patients, axis=1).astype(np.float64)

@@ -23,9 +23,11 @@ class AuditRequest:
     """What to compute of each label.
 
     metrics: of `cxrdata.audit.metrics.METRICS`. threshold: see `cxrdata.audit.thresholds`. threshold_by: the name of a
-    grouping each group of which has its own threshold; else one threshold for everybody.
+    grouping each group of which has its own threshold; else one threshold for everybody. Rows of other groupings then
+    count what is called by each image's own threshold; images of no such group are not in them.
     calibration: the images that thresholds are chosen on, by (model, label); a label that is not in it chooses on the images
-    it is judged on. rederive: choose the threshold anew within each replicate, of calibration patients drawn anew.
+    it is judged on. rederive: choose the threshold anew within each replicate, of calibration patients drawn
+    anew; with `threshold_by` in the rows of that grouping only.
 
     bootstrap: replicates; 0 gives no bootstrap interval. interval: `percentile` or `bca`. stratify: `label` keeps the number
     of patients with and without a positive image, the name of a grouping that of each group's patients (by the group of a

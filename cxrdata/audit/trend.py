@@ -10,22 +10,26 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cxrdata.audit.bootstrap import percentile, replicates
+from cxrdata.audit.bootstrap import replicates
 from cxrdata.audit.data import OVERALL, ROW_SCHEMA, Scored
+from cxrdata.audit.intervals import Interval
 from cxrdata.audit.ordered import Counts, Floats, ratio
 from cxrdata.audit.request import AuditRequest
+from cxrdata.audit.rows import interval_columns
 from cxrdata.audit.subject import Subject, rows_at_once
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
 
 AGE_BINS = (18.0, 25.0, 40.0, 60.0, 80.0, math.inf)
 _DECADE = 10.0
+_LARGEST_LOG_ODDS = 100.0  # in ten years; beyond it classes are separated, and there is no slope
 
 
 def age_trend(
@@ -102,10 +106,10 @@ def _correlation(
         return row
     step = rows_at_once(k * bins)
     blocks = [range(at, min(at + step, request.bootstrap)) for at in range(0, request.bootstrap, step)]
+    plain = replace(request, interval="percentile", stratify=None)
     values = np.concatenate([correlations(replicates(subject.who.strata, request.seed, block)) for block in blocks])
-    low, high = percentile(values[:, None], request.confidence)
-    method = f"patient bootstrap, percentile, {counted(request.bootstrap, 'replicate')}"
-    return row | {"ci_low": float(low[0]), "ci_high": float(high[0]), "method": method, "seed": request.seed}
+    found = Interval.of_replicates(plain, values)
+    return row | interval_columns(subject, found, [row["note"], found.note])
 
 
 def _pearson(x: Floats, y: Floats) -> Floats:
@@ -140,17 +144,23 @@ def _slope(
         cov_struct=within,
         weights=weights[order],
     )
+    # On data that a regression cannot be fitted to, statsmodels warns and goes on with nonsense.
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        fitted = model.fit()
-    low, high = fitted.conf_int(alpha=1 - request.confidence)[1]
-    if not fitted.converged or not math.isfinite(float(fitted.bse[1])):
+        try:
+            fitted = model.fit()
+            ends = [float(fitted.params[1]), *(float(end) for end in fitted.conf_int(alpha=1 - request.confidence)[1])]
+            converged, p_value = bool(fitted.converged), float(fitted.pvalues[1])
+        except (ValueError, ZeroDivisionError, np.linalg.LinAlgError) as error:
+            return row | {"note": f"undefined: the regression failed: {error}"}
+    if not converged or not np.isfinite([*ends, p_value]).all() or max(map(abs, ends)) > _LARGEST_LOG_ODDS:
         return row | {"note": f"undefined: the regression did not converge{f': {told[0].message}' if told else ''}"}
+    estimate, low, high = (math.exp(end) for end in ends)
     return row | {
-        "estimate": math.exp(float(fitted.params[1])),
-        "ci_low": math.exp(float(low)),
-        "ci_high": math.exp(float(high)),
-        "p_value": float(fitted.pvalues[1]),
+        "estimate": estimate,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": p_value,
         "method": f"GEE, logit, {'exchangeable' if repeated else 'independent'} within patients, robust",
         "note": "odds ratio of ten years",
     }
