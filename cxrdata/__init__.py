@@ -15,10 +15,11 @@ from cxrdata.errors import CxrError
 from cxrdata.version import __version__
 
 if TYPE_CHECKING:
+    from cxrdata.audit.run import audit
     from cxrdata.store.catalog import Catalog
     from cxrdata.store.catalog import open_catalog as open  # noqa: A004 - the name that users write
 
-__all__ = ["Catalog", "CxrError", "__version__", "open"]
+__all__ = ["Catalog", "CxrError", "__version__", "audit", "open"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
@@ -30,5 +31,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
         from cxrdata.store.catalog import Catalog
 
         return Catalog
+    if name == "audit":
+        from importlib import import_module
+
+        return import_module("cxrdata.audit")
     message = f"module 'cxrdata' has no attribute {name!r}"
     raise AttributeError(message)

@@ -88,6 +88,51 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "The review has the dataset that is to be added, under this name or another.",
     ),
+    "CXR-120": Problem(
+        "no scores found",
+        Exit.DATA,
+        "No column of a file of predictions is called as a label or class is, and the file is of no known layout.",
+    ),
+    "CXR-121": Problem(
+        "score is no finite number",
+        Exit.DATA,
+        "A score is missing, NaN, infinite or no number; the image cannot be ranked, and leaving it out would flatter the model.",
+    ),
+    "CXR-122": Problem(
+        "score outside [0, 1]",
+        Exit.DATA,
+        "Scores that are called probabilities, or look like percentages, lie outside [0, 1]; logits are read where they are called so.",
+    ),
+    "CXR-123": Problem(
+        "image predicted twice",
+        Exit.DATA,
+        "Two rows of one file of predictions name the same image; which score holds is unknown.",
+    ),
+    "CXR-124": Problem(
+        "label without truth",
+        Exit.DATA,
+        "A label that was asked for, or every label of the file, is judged on none of the images.",
+    ),
+    "CXR-125": Problem(
+        "group with nobody",
+        Exit.DATA,
+        "An attribute is known of none of the images, or a condition leaves none, so there is no group to audit.",
+    ),
+    "CXR-126": Problem(
+        "order file does not fit",
+        Exit.DATA,
+        "The file that gives positional predictions their images has another number of rows, or its labels contradict theirs.",
+    ),
+    "CXR-127": Problem(
+        "patients in calibration and test",
+        Exit.DATA,
+        "A threshold would be chosen and judged on the same patients; `--allow-shared-patients` takes it as it is.",
+    ),
+    "CXR-128": Problem(
+        "truth file refused",
+        Exit.DATA,
+        "A file of truth and groups names an image twice, or holds other words than states in a label's column.",
+    ),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),
@@ -184,6 +229,11 @@ PROBLEMS: dict[str, Problem] = {
         "label policy invalid",
         Exit.USAGE,
         "The policy named is not known, or its file names unknown findings or policies.",
+    ),
+    "CXR-517": Problem(
+        "positions without an order",
+        Exit.USAGE,
+        "Predictions are listed by position and name no image; a keyed file in the same order must be named with --order.",
     ),
     # 6xx: environment
     "CXR-601": Problem("no catalog", Exit.ENVIRONMENT, "The folder has no catalog."),

@@ -101,7 +101,7 @@ def read_split_file(
         raise CxrError("CXR-101", "this file does not exist", where=path.name, fix="name a CSV or Parquet file")
     frame, remarks = read_table(path)
     asked = known_datasets(catalog, datasets)
-    rows = _Rows(path, frame)
+    rows = FileRows(path, frame)
     column, words = _splits(rows, listed, split_column)
     rest = frame.drop(column) if column is not None else frame
     if key is not None and key not in rest.columns:
@@ -135,7 +135,7 @@ def read_split_file(
     return _told(rows, found.keys.with_columns(split=words), how, arguments, remarks)
 
 
-class _Rows:
+class FileRows:
     """The rows of a file, and where each stands in it."""
 
     def __init__(self, path: Path, frame: pl.DataFrame) -> None:
@@ -161,7 +161,7 @@ class _Rows:
         return None if body.startswith(b"PAR1") else len(body.splitlines())
 
 
-def _splits(rows: _Rows, listed: str | None, column: str | None) -> tuple[str | None, pl.Series]:
+def _splits(rows: FileRows, listed: str | None, column: str | None) -> tuple[str | None, pl.Series]:
     """The split column, if there is one, and the split of each row (null: in none)."""
     frame = rows.frame
     if column is not None and listed is not None:
@@ -212,7 +212,7 @@ def _plain(values: pl.Series) -> pl.Series:
     return text.set(text == "", None)
 
 
-def _split_column(rows: _Rows, listed: str | None) -> str | None:
+def _split_column(rows: FileRows, listed: str | None) -> str | None:
     """The column that holds nothing but names of splits; None if there is none and the file is a list.
 
     Where none does, one that is called so is taken, for its values to be refused by name.
@@ -278,7 +278,7 @@ def _by_key(catalog: Catalog, frame: pl.DataFrame, path: Path, *, key: str | Non
     return _Keyed(keys.select(*KEY, "patient_id", "said", "reason"), f"column {found.column!r} as image keys")
 
 
-def _told(rows: _Rows, keys: pl.DataFrame, how: str, arguments: dict[str, Any], remarks: list[str]) -> FromFile:
+def _told(rows: FileRows, keys: pl.DataFrame, how: str, arguments: dict[str, Any], remarks: list[str]) -> FromFile:
     """Every row accounted for: in a split, repeated, without a split, or of no image."""
     keys = keys.with_row_index("at")
     matched = keys.filter(pl.col("image_id").is_not_null())
