@@ -224,6 +224,17 @@ def test_rederived_thresholds_widen_what_depends_on_them() -> None:
     assert threshold["ci_low"] < threshold["estimate"] < threshold["ci_high"]  # type: ignore[operator]
 
 
+def test_calibration_patients_are_drawn_by_themselves() -> None:
+    """Not in step with the judged ones, though these be as many."""
+    request = replace(FEW, threshold="youden", rederive=True)
+    own, apart = (
+        prepared(plain(), replace(request, calibration=chosen_on)).threshold_replicates
+        for chosen_on in ({}, {("model", "label"): plain()})
+    )
+    assert len(np.unique(apart)) > 1
+    assert (own != apart).any()
+
+
 def test_thresholds_by_group_hold_in_every_other_row() -> None:
     """Each race at its own FPR of 0.2: everybody's rows pool what was called by the image's own race's threshold."""
     scored = plain(3000, patients=900, unfair=1.0)
