@@ -164,22 +164,19 @@ def _reading(found: dict[int, Counter[tuple[str, str, str]]]) -> list[str]:
         counts = [found[positives][metric, method, side] for side in ("held", "above", "below")]
         return f"{100 * counts[0] / sum(counts):.1f}"
 
-    return [
-        "## What follows\n",
-        (
-            f"- With {few} positives the percentile interval of an AUROC is too narrow ({share(few, 'auroc', 'percentile')} %), and lies too high; BCa comes to "
-            f"{share(few, 'auroc', 'bca')} %, DeLong's by patient to {share(few, 'auroc', 'delong')} %. From {many:,} on they agree."
-        ),
-        (
-            f"- Of rates, Wilson's and Clopper-Pearson's intervals on the effective number of images hold at every size (TPR with {few}: "
-            f"{share(few, 'tpr', 'wilson')} and {share(few, 'tpr', 'clopper_pearson')} %); the latter is the wider."
-        ),
-        (
-            f"- Taking images as independent does not get better with more of them: with {many:,} positives {share(many, 'auroc', 'images')} % for the "
-            f"AUROC and {share(many, 'fpr', 'images')} % for the FPR, for the patients remain as alike as they were."
-        ),
-        "",
-    ]
+    def worst(method: str) -> str:
+        return min((share(positives, rate, method) for positives in found for rate in ("tpr", "fpr")), key=float)
+
+    text = f"""## What follows
+
+- With {few} positives the percentile interval of an AUROC is too narrow ({share(few, "auroc", "percentile")} %), and lies too high; BCa comes to
+  {share(few, "auroc", "bca")} %, DeLong's by patient to {share(few, "auroc", "delong")} %. With {many:,} they agree.
+- Of rates, Wilson's intervals on the effective number of images hold the truth in {worst("wilson")} % at worst, Clopper-Pearson's, which
+  are wider, in {worst("clopper_pearson")} %; the bootstrap's percentiles in {worst("percentile")} %.
+- Taking images as independent does not get better with more of them: with {many:,} positives {share(many, "auroc", "images")} % for the
+  AUROC and {share(many, "fpr", "images")} % for the FPR, for the patients remain as alike as they were.
+"""
+    return [text]
 
 
 def main() -> None:

@@ -74,10 +74,13 @@ def test_percentiles_are_those_of_numpy_without_the_undefined() -> None:
     assert np.isnan([low[2], high[2]]).all()
 
 
-def test_bca_is_that_of_scipy() -> None:
-    """On the same resamples of a skewed sample's mean."""
+@pytest.mark.parametrize("few_values", [False, True])
+def test_bca_is_that_of_scipy(few_values: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """On the same resamples of a skewed sample's mean; of few values, many replicates equal the estimate."""
     stats = pytest.importorskip("scipy.stats")
     sample = np.random.default_rng(1).exponential(size=60)
+    if few_values:
+        sample = np.round(sample / 2)
     theirs = stats.bootstrap((sample,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(2))
     jackknife = np.array([np.delete(sample, at).mean() for at in range(60)])
     low, high = bca(theirs.bootstrap_distribution[:, None], np.array([sample.mean()]), jackknife[:, None])

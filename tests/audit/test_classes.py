@@ -72,12 +72,17 @@ def test_a_calibration_curve_has_the_bins_of_the_ece() -> None:
 
 
 def test_a_calibration_curve_by_group_hides_small_bins() -> None:
-    scored = plain(400)
+    scored = plain(600, patients=60)
     curve = calibration_curve(scored, scored.groupings[0], min_cell=11)
     assert set(curve["group_value"]) == {"a", "b", "c"}
-    small = curve.filter(pl.col("n") < 11)
-    assert small.height > 0
-    assert small["observed"].null_count() == small.height
+    bins = np.searchsorted(np.linspace(0, 1, 11)[1:-1], scored.scores)
+    patients = [
+        len(np.unique(scored.patients[(scored.groupings[0].codes == "abc".index(row["group_value"])) & (bins == at)]))
+        for row in curve.iter_rows(named=True)
+        for at in [round(10 * row["bin_low"])]
+    ]
+    assert (curve["observed"].is_null() == (pl.Series(patients) < 11)).all()
+    assert curve.filter(pl.col("observed").is_null() & (pl.col("n") >= 11)).height > 0  # many images, few patients
     with pytest.raises(CxrError, match="no probabilities"):
         calibration_curve(replace(scored, probabilities=False))
 

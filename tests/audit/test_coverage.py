@@ -47,3 +47,21 @@ def test_the_committed_table_is_of_the_full_form() -> None:
     for positives in POSITIVES:
         for name in NAMES.values():
             assert f"| {positives:,} | {name} |" in text
+
+
+def test_what_follows_is_what_the_table_says() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    held: dict[tuple[str, str], list[str]] = {}
+    for section in text.split("\n## ")[1:]:
+        for line in section.splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("|") and cells[1] in NAMES.values():
+                held.setdefault((section.partition("\n")[0].lower(), cells[1]), []).append(cells[2])
+    follows = " ".join(text.partition("## What follows")[2].split())
+    for method in ("percentile", "bca", "delong"):
+        assert f"{held['auroc', NAMES[method]][0]} %" in follows
+    for method in ("percentile", "wilson", "clopper_pearson"):
+        worst = min(held["tpr", NAMES[method]] + held["fpr", NAMES[method]], key=float)
+        assert f"{worst} %" in follows
+    for metric in ("auroc", "fpr"):
+        assert f"{held[metric, NAMES['images']][-1]} % for the" in follows

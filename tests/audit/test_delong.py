@@ -110,3 +110,30 @@ def test_newcombe_solves_its_equation() -> None:
         spread = 1 + (60 - 1) * ((1 - end) / (2 - end) + end / (1 + end))
         assert abs(0.8 - end) == pytest.approx(z * math.sqrt(end * (1 - end) * spread / (30 * 90)), rel=1e-9)
     assert newcombe(0.3, 30, 90) == pytest.approx(tuple(1 - end for end in reversed(newcombe(0.7, 30, 90))))
+
+
+def test_patients_with_both_classes_are_not_counted_as_two() -> None:
+    """A patient whose images all score high raises the positives and the negatives; leaving patients out says the same."""
+    rng = np.random.default_rng(7)
+    who = np.repeat(np.arange(200), 4)
+    positive = rng.random(800) < 0.5
+    scores = (positive + 2 * rng.normal(size=200)[who] + rng.normal(size=800))[None]
+    without = np.array([delong(scores[:, who != one], positive[who != one]).estimates[0] for one in range(200)])
+    jackknife = 199 / 200 * ((without - without.mean()) ** 2).sum()
+    found = delong(scores, positive, who)
+    assert found.covariance[0, 0] == pytest.approx(jackknife, rel=0.02)
+
+
+def test_an_interval_is_students_on_the_logit_scale() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    scores, positive = _two_models(4, 15)
+    one = scores[0]
+    pairs = np.sign(one[positive][:, None] - one[~positive][None]) / 2 + 0.5
+    m, n = pairs.shape
+    a, b = pairs.mean(axis=1).var(ddof=1) / m, pairs.mean(axis=0).var(ddof=1) / n
+    freedom = (a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1))
+    auroc = pairs.mean()
+    half = stats.t.ppf(0.975, round(freedom, 2)) * math.sqrt(a + b) / (auroc * (1 - auroc))
+    logit = math.log(auroc / (1 - auroc))
+    expected = tuple(1 / (1 + math.exp(-end)) for end in (logit - half, logit + half))
+    assert delong(scores, positive).interval(0) == pytest.approx(expected, abs=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -162,9 +163,27 @@ def test_replicates_without_a_value_are_told() -> None:
     positive = np.zeros_like(scored.positive)
     positive[0] = True
     rows = evaluate([replace(scored, positive=positive)], FEW)
-    note = str(_one(rows, group_by="overall", metric="auroc")["note"])
-    assert "undefined in" in note
-    assert "replicates" in note
+    # The patient of the only positive is in two replicates of three.
+    assert re.search(
+        r"undefined in \d\d replicates, which do not count", str(_one(rows, group_by="overall", metric="auroc")["note"])
+    )
+
+
+def test_mostly_undefined_replicates_give_no_interval() -> None:
+    """All positives of the site are one patient's and all negatives another's: both are in two replicates of five."""
+    scored = plain()
+    site = np.zeros(len(scored.scores), np.int32)
+    first, last = (
+        np.flatnonzero(scored.patients == patient)[:2] for patient in (scored.patients[0], scored.patients[-1])
+    )
+    site[[*first, *last]] = 1
+    positive, scores = scored.positive.copy(), scored.scores.copy()
+    positive[first], positive[last] = True, False
+    scores[first], scores[last] = [0.2, 0.6], [0.1, 0.4]
+    scored = replace(scored, positive=positive, scores=scores, groupings=(Grouping("site", ("most", "two"), site),))
+    row = _one(evaluate([scored], replace(FEW, min_cell=0)), group_value="two", metric="auroc")
+    assert (row["estimate"], row["ci_low"], row["method"]) == (0.75, None, None)
+    assert re.search(r"no interval: undefined in \d\d of 100 replicates", str(row["note"]))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +241,17 @@ def test_rederived_thresholds_widen_what_depends_on_them() -> None:
     assert auroc[0] == auroc[1]
     threshold = _one(anew, metric="threshold")
     assert threshold["ci_low"] < threshold["estimate"] < threshold["ci_high"]  # type: ignore[operator]
+
+
+def test_calibration_patients_are_drawn_by_themselves() -> None:
+    """Not in step with the judged ones, though these be as many."""
+    request = replace(FEW, threshold="youden", rederive=True)
+    own, apart = (
+        prepared(plain(), replace(request, calibration=chosen_on)).threshold_replicates
+        for chosen_on in ({}, {("model", "label"): plain()})
+    )
+    assert len(np.unique(apart)) > 1
+    assert (own != apart).any()
 
 
 def test_thresholds_by_group_hold_in_every_other_row() -> None:

@@ -97,3 +97,13 @@ def test_nothing_to_regress_is_said() -> None:
     with pytest.raises(CxrError) as refused:
         age_trend(scored, ages[:-1], REQUEST)
     assert refused.value.code == "CXR-502"
+
+
+def test_an_age_on_an_edge_is_in_the_older_bin() -> None:
+    scored, _ = _aged(0.0)
+    ages = np.random.default_rng(0).choice([18.0, 25.0, 40.0], 2000)
+    on_edges = age_trend(scored, ages, REQUEST, edges=(18, 25, 40, 60)).row(0, named=True)
+    assert on_edges["note"] == "over 3 age bins"
+    assert (
+        on_edges["estimate"] == age_trend(scored, ages, REQUEST, edges=(17, 24, 39, 59)).row(0, named=True)["estimate"]
+    )
