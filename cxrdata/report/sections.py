@@ -59,7 +59,11 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
         .encode(
             y=alt.Y("dataset:N", title=None, sort=None),
             x=alt.X("images:Q", title="images", axis=alt.Axis(format="~s")),
-            tooltip=["dataset:N", alt.Tooltip("images:Q", format=","), alt.Tooltip("patients:Q", format=",")],
+            tooltip=[
+                alt.Tooltip("dataset:N"),
+                alt.Tooltip("images:Q", format=","),
+                alt.Tooltip("patients:Q", format=","),
+            ],
         )
         .properties(width=560)
     )
@@ -182,8 +186,8 @@ def _race_figure(rows: pl.DataFrame) -> Figure:
                 x=alt.X("percent:Q", title="percent of images", stack=True),
                 color=alt.Color("ethnicity:N", sort=order, scale=charts.categories(order)),
                 tooltip=[
-                    "race:N",
-                    "ethnicity:N",
+                    alt.Tooltip("race:N"),
+                    alt.Tooltip("ethnicity:N"),
                     alt.Tooltip("images:Q", format=","),
                     alt.Tooltip("percent:Q", format=".1f"),
                 ],
