@@ -142,7 +142,7 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
         hidden = (
             alt.Chart(rows.filter("masked").with_columns(middle=pl.col("year") + 0.5))
             .mark_text(text="x", color=colour("quiet"), baseline="bottom", fontSize=11)
-            .encode(x=alt.X("middle:Q"), y=alt.YValue(120), tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("masked:N")])
+            .encode(x=alt.X("middle:Q"), y=alt.YValue(120), tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("masked:N")])  # type: ignore[no-untyped-call]
         )
         return (bars + hidden).properties(
             width=width, height=120, title=alt.Title(heading, fontSize=12, fontWeight="normal")
@@ -155,7 +155,7 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
         children = (
             alt.Chart(pl.DataFrame({"said": ["no image of anyone under 18"]}))
             .mark_text(color=colour("quiet"), fontSize=12)
-            .encode(text=alt.Text("said:N"), x=alt.XValue(130), y=alt.YValue(60))
+            .encode(text=alt.Text("said:N"), x=alt.XValue(130), y=alt.YValue(60))  # type: ignore[no-untyped-call]
             .properties(width=260, height=120, title=alt.Title(f"{title}: under 18", fontSize=12, fontWeight="normal"))
         )
     everyone = panel(years, 0, 90, f"{title}: all ages", 400)
