@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.options import catalog_option, example, quiet_option
-from cxrdata.cli.output import progress, remark, write_text
+from cxrdata.cli.output import progress, remark, tell_of, write_text
 from cxrdata.errors import CxrError
 
 
@@ -62,6 +62,7 @@ def report(
     wanted = () if no_splits else (splits or None)
     with cxrdata.open(catalog) as opened, progress("counting", quiet=quiet):
         page, text = html_report(opened, min_cell=min_cell, splits=wanted, title=title)
+        tell_of(opened, quiet=quiet)
     write_text(text, out)
     remark(f"report written to {out}", quiet=quiet)
     if figures is not None:

@@ -27,7 +27,7 @@ from cxrdata.version import __version__
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
-TITLE = "What is in the catalog"
+TITLE = "Report on the catalog"
 
 
 def catalog_report(

@@ -30,8 +30,8 @@ def shares(frame: pl.DataFrame, *, row: str, part: str, order: Sequence[str], x_
             color=alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order)),
             order=alt.Order("_rank:Q"),
             tooltip=[
-                f"{row}:N",
-                f"{part}:N",
+                alt.Tooltip(f"{row}:N"),
+                alt.Tooltip(f"{part}:N"),
                 alt.Tooltip("images:Q", format=","),
                 alt.Tooltip("percent:Q", format=".1f"),
             ],
@@ -53,21 +53,21 @@ def intervals(
     colours = (
         alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order))
         if many
-        else alt.value(colour("blue"))
+        else alt.ColorValue(colour("blue"))
     )
     beside = {"yOffset": alt.YOffset(f"{part}:N", sort=list(order))} if many else {}
     tooltip = [
-        f"{y}:N", f"{part}:N", alt.Tooltip("images:Q", format=","), alt.Tooltip("positive:Q", format=","),
+        alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{part}:N"), alt.Tooltip("images:Q", format=","), alt.Tooltip("positive:Q", format=","),
         *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("percent", "ci_low", "ci_high")),
     ]  # fmt: skip
     lines = base.mark_rule(strokeWidth=1.5).encode(
         x=alt.X("ci_low:Q", title=x_title, scale=alt.Scale(zero=True, nice=True)),
-        x2="ci_high:Q",
+        x2=alt.X2("ci_high:Q"),
         color=colours,
         **beside,
     )
     dots = base.mark_point(filled=True, opacity=1, size=28).encode(
-        x="percent:Q", color=colours, tooltip=tooltip, **beside
+        x=alt.X("percent:Q"), color=colours, tooltip=tooltip, **beside
     )
     step = max(16, 7 * len(order))
     return (lines + dots).properties(
@@ -86,19 +86,19 @@ def dots(
     joined = (
         alt.Chart(known)
         .mark_line(color=colour("line"), strokeWidth=3)
-        .encode(y=rows, x=alt.X("percent:Q", title=x_title), detail=f"{y}:N")
+        .encode(y=rows, x=alt.X("percent:Q", title=x_title), detail=alt.Detail(f"{y}:N"))
     )
     points = (
         alt.Chart(known)
         .mark_point(filled=True, opacity=1, size=60)
         .encode(
             y=rows,
-            x="percent:Q",
+            x=alt.X("percent:Q"),
             color=alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order)),
             shape=alt.Shape(f"{part}:N", sort=list(order), legend=None),
             tooltip=[
-                f"{y}:N",
-                f"{part}:N",
+                alt.Tooltip(f"{y}:N"),
+                alt.Tooltip(f"{part}:N"),
                 alt.Tooltip("images:Q", format=",.0f"),
                 alt.Tooltip("percent:Q", format=".1f"),
             ],
@@ -127,14 +127,14 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
             .mark_rect(stroke=colour("paper"), strokeWidth=0.5)
             .encode(
                 x=axis,
-                x2="end:Q",
+                x2=alt.X2("end:Q"),
                 y=alt.Y(
                     "images:Q",
                     title="images",
                     axis=alt.Axis(tickCount=4, format="~s", tickMinStep=1),
                     scale=alt.Scale(domain=[0, most], nice=True),
                 ),
-                y2=alt.datum(0),
+                y2=alt.Y2Datum(0),
                 color=alt.Color("band:N", title=None, scale=scale),
                 tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("images:Q", format=",")],
             )
@@ -142,7 +142,7 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
         hidden = (
             alt.Chart(rows.filter("masked").with_columns(middle=pl.col("year") + 0.5))
             .mark_text(text="x", color=colour("quiet"), baseline="bottom", fontSize=11)
-            .encode(x="middle:Q", y=alt.value(120), tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("masked:N")])
+            .encode(x=alt.X("middle:Q"), y=alt.YValue(120), tooltip=[alt.Tooltip("year:Q"), alt.Tooltip("masked:N")])  # type: ignore[no-untyped-call]
         )
         return (bars + hidden).properties(
             width=width, height=120, title=alt.Title(heading, fontSize=12, fontWeight="normal")
@@ -155,7 +155,7 @@ def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
         children = (
             alt.Chart(pl.DataFrame({"said": ["no image of anyone under 18"]}))
             .mark_text(color=colour("quiet"), fontSize=12)
-            .encode(text="said:N", x=alt.value(130), y=alt.value(60))
+            .encode(text=alt.Text("said:N"), x=alt.XValue(130), y=alt.YValue(60))  # type: ignore[no-untyped-call]
             .properties(width=260, height=120, title=alt.Title(f"{title}: under 18", fontSize=12, fontWeight="normal"))
         )
     everyone = panel(years, 0, 90, f"{title}: all ages", 400)
@@ -172,9 +172,9 @@ def grid(frame: pl.DataFrame, *, row: str, column: str, x_order: Sequence[str]) 
     )
     cells = base.mark_rect(color=colour("blue"), stroke=colour("line")).encode(
         opacity=alt.Opacity("percent:Q", legend=None, scale=alt.Scale(domain=[0, 100], range=[0.0, 0.55])),
-        tooltip=[f"{row}:N", f"{column}:N", "told:N"],
+        tooltip=[alt.Tooltip(f"{row}:N"), alt.Tooltip(f"{column}:N"), alt.Tooltip("told:N")],
     )
-    numbers = base.mark_text(color=colour("ink")).encode(text="told:N")
+    numbers = base.mark_text(color=colour("ink")).encode(text=alt.Text("told:N"))
     return (cells + numbers).properties(width=alt.Step(54), height=alt.Step(26))
 
 

@@ -154,7 +154,10 @@ def _table(frame: pl.DataFrame, title: str) -> str:
     rows = []
     for row in safe.iter_rows():
         cells = [f'<th scope="row">{_cell(row[0])}</th>']
-        cells += [f"<td{kind}>{_cell(value)}</td>" for value, kind in zip(row[1:], classes[1:], strict=True)]
+        cells += [
+            f"<td{kind}>{_cell(int(value) if number and isinstance(value, str) and value.isdigit() else value)}</td>"
+            for value, kind, number in zip(row[1:], classes[1:], numbers[1:], strict=True)
+        ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="Table: {title}"><table><caption>{title}</caption>'

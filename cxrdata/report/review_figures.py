@@ -99,7 +99,9 @@ def _bars(
         # A bound that is met is a line, not nothing.
         drawn += base.mark_tick(color=colour(hue), thickness=2, size=16).encode(alt.X(f"{value}:Q"))
     if text:
-        drawn += base.mark_text(align="left", dx=4, color=colour("ink")).encode(alt.X(f"{value}:Q"), text=f"{text}:N")
+        drawn += base.mark_text(align="left", dx=4, color=colour("ink")).encode(
+            alt.X(f"{value}:Q"), text=alt.Text(f"{text}:N")
+        )
     return drawn.properties(width=width, height=alt.Step(_BAR_STEP))
 
 
@@ -236,7 +238,7 @@ def _largest(parts: pl.DataFrame) -> Any:  # noqa: ANN401 - an Altair chart
     text = (
         alt.Chart(first)
         .mark_text(align="left", dx=8, color=colour("ink"))
-        .encode(rows, x=alt.datum(100), text="text:N")
+        .encode(rows, x=alt.XDatum(100), text=alt.Text("text:N"))
     )
     return (bars + text).properties(width=380, height=alt.Step(34))
 
@@ -270,7 +272,7 @@ def _tasks(table: pl.DataFrame, rules: str) -> Any:  # noqa: ANN401 - an Altair 
     )  # fmt: skip
     tint = alt.Opacity("share:Q", legend=None, scale=alt.Scale(type="sqrt", range=[0, 0.8]))
     cells = base.mark_rect(color=colour("orange"), stroke=colour("line")).encode(tint)
-    grid = (cells + base.mark_text(fontSize=10).encode(text="text:N")).properties(
+    grid = (cells + base.mark_text(fontSize=10).encode(text=alt.Text("text:N"))).properties(
         width=alt.Step(150 if low is None else 190), height=alt.Step(30),
         title=alt.TitleParams("adults : children, in sequences or images", fontSize=12, fontWeight="normal"),
     )  # fmt: skip

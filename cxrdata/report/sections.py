@@ -34,7 +34,7 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
     frame = frame.with_columns(pl.when(~small).then("images").alias("images"))
     table = frame.select(
         "dataset", "title", "images", "patients", "studies",
-        images_of_children=pl.when(pl.col("_bad").fill_null(value=False)).then(pl.lit(MASKED)).otherwise(_thousands(pl.col("children"))),
+        images_of_children=pl.when(pl.col("_bad").fill_null(value=False)).then(pl.lit(MASKED)).otherwise(pl.col("children").cast(pl.String)),
     )  # fmt: skip
     made = ["synthetic" if one else "real" for one in contents.datasets["synthetic"]]
     sources = contents.datasets.select(
@@ -59,7 +59,11 @@ def overview(contents: Contents, tallies: Tallies) -> Section:
         .encode(
             y=alt.Y("dataset:N", title=None, sort=None),
             x=alt.X("images:Q", title="images", axis=alt.Axis(format="~s")),
-            tooltip=["dataset:N", alt.Tooltip("images:Q", format=","), alt.Tooltip("patients:Q", format=",")],
+            tooltip=[
+                alt.Tooltip("dataset:N"),
+                alt.Tooltip("images:Q", format=","),
+                alt.Tooltip("patients:Q", format=","),
+            ],
         )
         .properties(width=560)
     )
@@ -182,8 +186,8 @@ def _race_figure(rows: pl.DataFrame) -> Figure:
                 x=alt.X("percent:Q", title="percent of images", stack=True),
                 color=alt.Color("ethnicity:N", sort=order, scale=charts.categories(order)),
                 tooltip=[
-                    "race:N",
-                    "ethnicity:N",
+                    alt.Tooltip("race:N"),
+                    alt.Tooltip("ethnicity:N"),
                     alt.Tooltip("images:Q", format=","),
                     alt.Tooltip("percent:Q", format=".1f"),
                 ],
@@ -292,9 +296,7 @@ def ledger_section(tallies: Tallies) -> Section:
     from cxrdata.errors import PROBLEMS
 
     ledger = tallies.ledger.with_columns(
-        pl.when(pl.col(name).is_null()).then(pl.lit(MASKED)).otherwise(_thousands(pl.col(name))).alias(name)
-        for name in tallies.ledger.columns
-        if name.startswith("rows_")
+        shown(name, pl.col(name).is_null()) for name in tallies.ledger.columns if name.startswith("rows_")
     ).rename({name: name.removeprefix("rows_") for name in tallies.ledger.columns if name.startswith("rows_")})
     titles = {code: problem.title for code, problem in PROBLEMS.items()}
     rejects = tallies.rejects.select(
@@ -314,9 +316,9 @@ def ledger_section(tallies: Tallies) -> Section:
 
 
 def shown(name: str, is_masked: pl.Expr | None = None) -> pl.Expr:
-    """A count as text: with thousands, or that it is masked."""
+    """A count as text: its digits, or that it is masked. A page writes it with thousands."""
     bad = pl.col("masked") if is_masked is None else is_masked
-    return pl.when(bad).then(pl.lit(MASKED)).otherwise(_thousands(pl.col(name))).alias(name)
+    return pl.when(bad).then(pl.lit(MASKED)).otherwise(pl.col(name).cast(pl.String)).alias(name)
 
 
 def _thousands(count: pl.Expr) -> pl.Expr:
@@ -338,8 +340,9 @@ def _wide(rows: pl.DataFrame, order: list[str] | None, *, down: bool = False) ->
     """One row a dataset, one column a value (`down`: the other way round): its images and their percentage, or that it is
     masked."""
     order = order or _group_order("", rows["value"].unique().sort().to_list())
+    count = pl.when("masked").then(pl.lit(MASKED)).otherwise(_thousands(pl.col("images")))
     share = pl.format(" ({} %)", _percent_text("percent")).fill_null("")
-    cells = rows.with_columns(cell=pl.concat_str(shown("images"), share))
+    cells = rows.with_columns(cell=pl.concat_str(count, share))
     if down:
         wide = cells.pivot("dataset", index="value", values="cell", maintain_order=True)
         rank = pl.col("value").replace_strict({name: at for at, name in enumerate(order)})
