@@ -73,6 +73,35 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "A split file cannot be turned into keys: an image in two splits, a row number that is missing, repeated or out of range, a word that names no split.",
     ),
+    # 14x: pixels
+    "CXR-140": Problem(
+        "not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page or an empty file."
+    ),
+    "CXR-141": Problem(
+        "image cut short", Exit.DATA, "The file ends before its picture; usually a download that broke off."
+    ),
+    "CXR-142": Problem(
+        "image too large",
+        Exit.DATA,
+        "The file declares more pixels than any detector has; nothing was allocated for it.",
+    ),
+    "CXR-143": Problem("DICOM without pixels", Exit.DATA, "The DICOM file has no pixel data."),
+    "CXR-144": Problem(
+        "DICOM without transfer syntax", Exit.DATA, "The DICOM file does not say how its pixels are encoded."
+    ),
+    "CXR-145": Problem(
+        "decoder not installed",
+        Exit.ENVIRONMENT,
+        "The pixels are compressed in a way that needs the extra cxrdata[dicom].",
+    ),
+    "CXR-146": Problem("image damaged", Exit.DATA, "The decoder cannot make a picture of the file."),
+    "CXR-147": Problem(
+        "image file not readable", Exit.ENVIRONMENT, "The file of an image is missing, or the system cannot read it."
+    ),
+    "CXR-148": Problem(
+        "no image store", Exit.DATA, "The folder has no finished image store, or a file of it is missing or damaged."
+    ),
+    "CXR-149": Problem("image not in the store", Exit.USAGE, "The image store has no such image."),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),
