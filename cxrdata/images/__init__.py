@@ -1,1 +1,1 @@
-"""The pixels: where image files are, what is in them, and the store that training reads."""
+"""The images: where their files are, whether they are whole, and how they are fetched."""
