@@ -46,7 +46,7 @@ def decode_dicom(data: bytes) -> tuple[Grey, ImageFacts]:
 
 def _told(error: Exception) -> CxrError:
     text = str(error)
-    if "missing dependencies" in text or "unable to decompress" in text.lower() and "plugin" in text.lower():
+    if "missing dependencies" in text or ("unable to decompress" in text.lower() and "plugin" in text.lower()):
         return CxrError("CXR-145", text.splitlines()[0], fix="pip install 'cxrdata[dicom]'")
     return refusal(error)
 
@@ -67,7 +67,7 @@ def _to_grey(dataset: Dataset, facts: ImageFacts) -> Grey:
     if int(dataset.SamplesPerPixel) > 1:
         from PIL import Image
 
-        picture = stored if stored.ndim == 3 else stored[0]  # noqa: PLR2004 - rows, columns, samples
+        picture = stored if stored.ndim == 3 else stored[0]
         return np.asarray(Image.fromarray(picture.astype(np.uint8)).convert("L"))
     if stored.ndim > 2:
         stored = stored[0]
