@@ -60,7 +60,7 @@ def fetch(
     source = Registry(overlays).get(dataset)
     if not source.entry.get("download"):
         click.echo(official_way(source), nl=False)
-        remark(f"{source.title} is given out under an agreement, so it is not fetched from here", quiet=quiet)
+        remark(f"cxrdata fetches only what is openly licensed; {source.title} is got as said above", quiet=quiet)
         return
     if metadata_only and (where or split):
         raise CxrError("CXR-502", "--metadata gets no images", fix="leave --where and --split out")

@@ -25,7 +25,7 @@ from cxrdata.store.publish import writing
 if TYPE_CHECKING:
     import urllib3
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_AT_MOST = 60.0
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}

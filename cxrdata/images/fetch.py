@@ -36,13 +36,13 @@ RECORD = "fetched.json"
 _ARCHIVE = (".tar.gz", ".tgz")
 _SPARE = 1 << 30
 _GLANCE = 0.2  # seconds between looks at whether Ctrl-C came
-THERE, NEEDED = "there", "needed"
+THERE, NEEDED, NOT_ASKED = "there", "needed", "not asked for"
 
 
 @dataclass(frozen=True)
 class Item:
     """A file of the list. `images`: for an archive the ids wanted of it that are not there yet; None: all that it holds.
-    state: `there` (nothing to do) or `needed`."""
+    state: `needed`, `there`, or `not asked for`: an archive that holds nothing of the subset."""
 
     wanted: Wanted
     state: str
@@ -104,7 +104,7 @@ def make_plan(
     if metadata_only or not archives:
         return Plan(folder, items, record)
     there = _images_there(folder)
-    wished = None if images is None else set(images) - there
+    wished = None if images is None else set(images)
     firsts = sorted(first for first, _, _ in archives)
     by_archive: dict[str, set[str]] = {first: set() for first in firsts}
     for image_id in there if wished is None else wished:
@@ -113,9 +113,12 @@ def make_plan(
             by_archive[firsts[at]].add(image_id)
     for first, wanted, n in archives:
         ids = by_archive[first]
-        missing = len(ids) < n if wished is None else bool(ids)
-        kept = None if wished is None else frozenset(ids)
-        items.append(Item(wanted, NEEDED if missing else THERE, is_archive=True, images=kept, n_images=n))
+        if wished is None:
+            kept, state = None, NEEDED if len(ids) < n else THERE
+        else:
+            kept = frozenset(ids - there)
+            state = NEEDED if kept else THERE if ids else NOT_ASKED
+        items.append(Item(wanted, state, is_archive=True, images=kept, n_images=n))
     return Plan(folder, items, record)
 
 
