@@ -81,7 +81,7 @@ class Download:
         Raises CxrError: CXR-134 the server does not give it, CXR-135 it is not the published file (even when fetched
         anew), CXR-602 disk; Stopped.
         """
-        with writing(self.target):
+        with writing(self.target, option="--to"):
             make_private(self.target.parent)
             for anew in (False, True):
                 if anew:

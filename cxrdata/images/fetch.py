@@ -188,7 +188,7 @@ def fetch(
     needed = plan.needed
     if not needed:
         return plan
-    with writing(plan.folder):
+    with writing(plan.folder, option="--to"):
         plan.folder.mkdir(parents=True, exist_ok=True)
         _check_space(plan, workers)
     parts = [plan.folder / f"{item.wanted.name}.part" for item in needed]
@@ -309,6 +309,6 @@ def _read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_record(plan: Plan) -> None:
-    with writing(plan.folder):
+    with writing(plan.folder, option="--to"):
         text = json.dumps({"files": dict(sorted(plan.record.items()))}, indent=2, ensure_ascii=False)
         replace_text(plan.folder / RECORD, text + "\n")

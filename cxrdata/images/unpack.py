@@ -27,7 +27,7 @@ def unpack(
     """
     left = None if images is None else set(images)
     found = 0
-    with writing(folder):
+    with writing(folder, option="--to"):
         try:
             with tarfile.open(archive, "r:gz") as members:
                 for member in members:
