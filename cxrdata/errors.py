@@ -73,7 +73,23 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "A split file cannot be turned into keys: an image in two splits, a row number that is missing, repeated or out of range, a word that names no split.",
     ),
-<<<<<<< HEAD
+    # 13x: files of images, and fetching them
+    "CXR-130": Problem(
+        "image root not found",
+        Exit.ENVIRONMENT,
+        "The folder that is named as the place of a dataset's images is not there.",
+    ),
+    "CXR-131": Problem(
+        "archive damaged", Exit.DATA, "A .zip or .tar with images is no archive or its list of members is damaged."
+    ),
+    "CXR-132": Problem(
+        "archive member damaged",
+        Exit.DATA,
+        "A member of an archive is missing, encrypted, or not what the archive says of it.",
+    ),
+    "CXR-133": Problem(
+        "image root not known", Exit.USAGE, "Nothing says where the images of a dataset are on this machine."
+    ),
     # 14x: pixels
     "CXR-140": Problem(
         "not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page or an empty file."
@@ -103,25 +119,6 @@ PROBLEMS: dict[str, Problem] = {
         "no image store", Exit.DATA, "The folder has no finished image store, or a file of it is missing or damaged."
     ),
     "CXR-149": Problem("image not in the store", Exit.USAGE, "The image store has no such image."),
-=======
-    # 13x: files of images, and fetching them
-    "CXR-130": Problem(
-        "image root not found",
-        Exit.ENVIRONMENT,
-        "The folder that is named as the place of a dataset's images is not there.",
-    ),
-    "CXR-131": Problem(
-        "archive damaged", Exit.DATA, "A .zip or .tar with images is no archive or its list of members is damaged."
-    ),
-    "CXR-132": Problem(
-        "archive member damaged",
-        Exit.DATA,
-        "A member of an archive is missing, encrypted, or not what the archive says of it.",
-    ),
-    "CXR-133": Problem(
-        "image root not known", Exit.USAGE, "Nothing says where the images of a dataset are on this machine."
-    ),
->>>>>>> images-files
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),

@@ -46,7 +46,7 @@ def decode_dicom(data: bytes) -> tuple[Grey, ImageFacts]:
 
 def _told(error: Exception) -> CxrError:
     text = str(error)
-    if "missing dependencies" in text or "unable to decompress" in text.lower() and "plugin" in text.lower():
+    if "missing dependencies" in text or ("unable to decompress" in text.lower() and "plugin" in text.lower()):
         return CxrError("CXR-145", text.splitlines()[0], fix="pip install 'cxrdata[dicom]'")
     return refusal(error)
 
@@ -67,7 +67,7 @@ def _to_grey(dataset: Dataset, facts: ImageFacts) -> Grey:
     if int(dataset.SamplesPerPixel) > 1:
         from PIL import Image
 
-        picture = stored if stored.ndim == 3 else stored[0]  # noqa: PLR2004 - rows, columns, samples
+        picture = stored if stored.ndim == 3 else stored[0]
         return np.asarray(Image.fromarray(picture.astype(np.uint8)).convert("L"))
     if stored.ndim > 2:
         stored = stored[0]
@@ -79,18 +79,19 @@ def _to_grey(dataset: Dataset, facts: ImageFacts) -> Grey:
     if facts.mode == "MONOCHROME1":
         shown = 1 - shown
     table = np.rint(shown * 255).astype(np.uint8)
-    return table[stored - lowest] if lowest else table[stored]
+    shown_grey: Grey = table[stored - lowest] if lowest else table[stored]
+    return shown_grey
 
 
 def _windowed(dataset: Dataset, values: Floats, stored: NDArray[np.integer]) -> Floats:
     """Each stored value as 0 (black, before inversion) to 1."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     rescaled = np.asarray(apply_modality_lut(values.astype(np.int64), dataset), dtype=np.float64)
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         looked_up = np.asarray(apply_voi(rescaled.astype(np.int64), dataset), dtype=np.float64)
-        return np.clip(looked_up / (2**bits - 1), 0, 1)
+        return np.asarray(np.clip(looked_up / (2**bits - 1), 0, 1), dtype=np.float64)
     centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if centre is not None and width is not None and width > 0:
         return _window(rescaled, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
