@@ -74,10 +74,9 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
         refused = sum(row["code"] is not None for row in rows)
         return ShardDone(task.number, len(rows), 0, len(rows), refused)
     with writing(task.store):
-        result = _fill(task, rows, kept, tell)
-        pixels, part = result
-        part = part.with_columns(shard=_write_shard(folder, task.number, pixels)) if len(pixels) else part
-        part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then("shard"))
+        pixels, part = _fill(task, rows, kept, tell)
+        name = _write_shard(folder, task.number, pixels) if len(pixels) else None
+        part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then(pl.lit(name, pl.String)))
         aside = unfinished(folder.parts / task.part)
         try:
             write_parquet(part, aside, description="What became of the images of one shard.")

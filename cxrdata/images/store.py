@@ -183,6 +183,6 @@ def open_shard(path: Path) -> Grey:
             "CXR-148",
             "a shard of the store is missing or damaged",
             where=str(path),
-            fix="build the store again: what is whole is kept",
+            fix="open the store anew, it may have been rebuilt; else build it again: what is whole is kept",
         ) from error
     return mapped
