@@ -75,7 +75,7 @@ def _files(root: str, walk: _Walk) -> Iterator[str]:
     while waiting:
         folder = waiting.pop()
         try:
-            place = os.stat(folder)
+            place = Path(folder).stat()
             if (place.st_dev, place.st_ino) in walk.seen:  # a link back to where we were
                 continue
             walk.seen.add((place.st_dev, place.st_ino))

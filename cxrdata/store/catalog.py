@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -217,6 +217,26 @@ class Catalog:
 
         with self._guarded():
             return annotate_frame(self, frame, **wishes)
+
+    def paths(
+        self,
+        frame: Any,  # noqa: ANN401
+        *,
+        roots: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        remarks: Callable[[str], None] = lambda _: None,
+    ) -> pl.DataFrame:
+        """The frame with `path` and `member` (of the .zip or .tar at `path`) of each row's image file, null where there
+        is none on this machine.
+
+        frame: any table with `dataset` and `image_id`, or a column of image keys in any spelling. roots: folders by
+        dataset, over `$CXRDATA_ROOT_<DATASET>` and roots.toml. `remarks` is told what was passed over.
+        See `cxrdata.images.paths.with_paths`.
+        """
+        from cxrdata.images.paths import with_paths
+
+        with self._guarded():
+            return with_paths(self, frame, roots=roots, key=key, remarks=remarks)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {counted(rows, 'image')}" for name, rows in self._image_counts())
