@@ -116,14 +116,18 @@ def _orders(
     begin = _begin(files, source.name)
     orders = []
     columns = ["image_id", "path", "age_years", "view", "rows_px", "columns_px"]
-    for image_id, below, age, view, rows, width in frames["images"].select(columns).sort("image_id").iter_rows():
+    for image_id, below, age, view, said_rows, said_columns in (
+        frames["images"].select(columns).sort("image_id").iter_rows()
+    ):
         path = places.get(image_id)
         if path is None:
             if not below or below.endswith(".dicom"):
                 continue  # a DICOM file that the variant leaves out
             path = begin / below
-            rows, width = _frame(norms, seed, source.name, image_id, rows, width)
-        elif not rows or not width:
+            rows, width = _frame(norms, seed, source.name, image_id, said_rows, said_columns)
+        elif said_rows and said_columns:
+            rows, width = said_rows, said_columns
+        else:
             continue
         subject = Subject(source.name, age, view, image_id in positive)
         orders.append(_Order(image_id, path.relative_to(folder).as_posix(), path, subject, rows, width))

@@ -71,8 +71,8 @@ def draw_phantom(
     picture = _from_the_side(rng, chest, *drawn) if lateral else _from_the_front(rng, chest, *drawn)
     picture = _enlarged(picture, rows, columns)
     exposure = _expose(rng, picture, look)
-    truth = (None, None) if lateral else (round(shown_ratio, 4), round(ratio, 4))
-    return picture, Truth(round(age, 4), *truth, round(exposure, 4), look.noise)
+    seen, on_pa = (None, None) if lateral else (round(shown_ratio, 4), round(ratio, 4))
+    return picture, Truth(round(age, 4), seen, on_pa, round(exposure, 4), look.noise)
 
 
 def _drawn_size(rows: int, columns: int) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def _grid(rows: int, columns: int) -> tuple[Floats, Floats]:
 
 def _soft(distance: Floats, blur: float) -> Floats:
     """0 outside to 1 inside of an edge, over a distance of `blur`."""
-    return np.clip(distance * np.float32(1 / blur) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip(distance * np.float32(1 / blur) + np.float32(0.5), 0, 1), dtype=np.float32)
 
 
 def wall(chest_half_width: float, apex: float, base: float, y: Floats) -> Floats:
@@ -147,7 +147,7 @@ def _from_the_front(rng: np.random.Generator, chest: _Chest, rows: int, columns:
     beside = np.abs(x)
     height = chest.base - chest.apex
     inner = wall(chest.half_width, chest.apex, chest.base, y)
-    picture = _torso(rng, chest, x, beside, y)
+    picture = _torso(rng, chest, beside, y)
 
     # The diaphragm: two domes, the patient's right one higher; the lungs end on it and behind it in a sharp angle.
     middle = 0.48 * chest.half_width
@@ -163,14 +163,14 @@ def _from_the_front(rng: np.random.Generator, chest: _Chest, rows: int, columns:
     picture += lung * np.float32(-0.44 + 0.05 * chest.child)
     picture += heart * air * np.float32(0.03)
     picture += _lung_markings(rng, chest, lung, beside, y, height)
-    picture += _bones(rng, chest, x, beside, y, inner, height)
+    picture += _bones(rng, chest, beside, y, inner, height)
     # Gas in the stomach, under the left dome.
     gas = ((x - 0.42 * chest.half_width) / 0.17) ** 2 + ((y - chest.base - 0.16) / 0.075) ** 2
     picture -= np.float32(rng.uniform(0.05, 0.22)) * _soft(1 - gas, 0.6) * _soft(y - dome, 0.02)
     return picture
 
 
-def _torso(rng: np.random.Generator, chest: _Chest, x: Floats, beside: Floats, y: Floats) -> Floats:
+def _torso(rng: np.random.Generator, chest: _Chest, beside: Floats, y: Floats) -> Floats:
     """Soft tissue before air: shoulders, flanks, belly, neck."""
     flank = np.float32(chest.half_width + 0.13 + float(rng.uniform(0, 0.10)))
     shoulder = _soft(y + np.float32(0.97 - 0.20 * chest.child) - np.float32(0.30) * beside, 0.06)
@@ -213,9 +213,7 @@ def _lung_markings(
     return np.asarray(lung * (hilum * np.float32(0.13) + texture * strength), dtype=np.float32)
 
 
-def _bones(
-    rng: np.random.Generator, chest: _Chest, x: Floats, beside: Floats, y: Floats, inner: Floats, height: float
-) -> Floats:
+def _bones(rng: np.random.Generator, chest: _Chest, beside: Floats, y: Floats, inner: Floats, height: float) -> Floats:
     """Ribs behind and in front, spine, windpipe, collar bones."""
     cage = _soft(inner + np.float32(0.035) - beside, 0.03) * _soft(y - np.float32(chest.apex + 0.02), 0.05)
     # Below the diaphragm the belly drowns them.
@@ -246,7 +244,7 @@ def _bones(
 def _band(phase: Floats, share: float) -> Floats:
     """A soft stripe once each whole number of `phase`, `share` of it wide."""
     within = np.abs(phase - np.rint(phase))
-    return np.clip((np.float32(share / 2) - within) * 10 + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip((np.float32(share / 2) - within) * 10 + np.float32(0.5), 0, 1), dtype=np.float32)
 
 
 def _from_the_side(rng: np.random.Generator, chest: _Chest, rows: int, columns: int) -> Floats:
@@ -254,7 +252,7 @@ def _from_the_side(rng: np.random.Generator, chest: _Chest, rows: int, columns: 
     y, x = _grid(rows, columns)
     height = chest.base - chest.apex
     inner = wall(0.62, chest.apex, chest.base, y)
-    body = _soft(0.86 - np.abs(x), 0.05) * _soft(y + np.float32(0.98), 0.05)
+    body = _soft(np.float32(0.86) - np.abs(x), 0.05) * _soft(y + np.float32(0.98), 0.05)
     picture = np.float32(0.03) + body * np.float32(0.62)
     dome = np.float32(chest.base) - np.float32(0.22) * np.clip(np.float32(0.35) - x, -0.4, 0.6)
     air = _soft(inner - np.abs(x + np.float32(0.02)), 0.03) * _soft(dome - y, 0.03)

@@ -48,7 +48,7 @@ def test_narrowed_to_keys_in_their_order(store: ImageStore) -> None:
 
 
 def test_an_image_that_is_not_there(store: ImageStore) -> None:
-    with pytest.raises(CxrError, match="nih_cxr14:other.png") as error:
+    with pytest.raises(CxrError, match=r"nih_cxr14:other\.png") as error:
         store.only(pl.DataFrame({"dataset": ["nih_cxr14"], "image_id": ["other.png"]}))
     assert error.value.code == "CXR-149"
     with pytest.raises(IndexError):
