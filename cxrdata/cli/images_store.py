@@ -222,6 +222,10 @@ def show(
         frame = opened.sql(query, seconds=timeout or None)
         if lacking := [name for name in KEY if name not in frame.columns]:
             raise CxrError("CXR-504", f"the query gives no column {lacking[0]}", fix="select dataset and image_id")
+        if (mean or histogram) and opened_store is not None:
+            asked, frame = frame.height, opened_store.held(frame)
+            if frame.height < asked:
+                remark(f"{counted(asked - frame.height, 'image')} of {asked:,} left out: not in the store", quiet=quiet)
         if histogram is not None and opened_store is not None:
             emit(histograms(opened_store, frame, histogram), row_format=row_format, limit=limit, out=out, quiet=quiet)
             return

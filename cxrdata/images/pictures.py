@@ -44,14 +44,17 @@ def pixels_of(
     """The images of a frame's rows, shape (n, side, side), and why those are black that could not be read ("" where
     they could). From a store, else from the dataset's files.
 
-    Raises CxrError: CXR-149 not in the store, CXR-130 and CXR-133 of the roots.
+    Raises CxrError CXR-130 of the roots.
     """
     out = np.zeros((frame.height, side, side), dtype=np.uint8)
     reasons = [""] * frame.height
     place = Frame(side, "pad")
     if store is not None:
-        for at, position in enumerate(store.positions(frame)):
+        rows = store.held(frame.select(KEY).with_row_index("_at"))
+        reasons = ["not in the store"] * frame.height
+        for at, position in zip(rows["_at"].to_list(), store.positions(rows).tolist(), strict=True):
             out[at] = store[position] if store.side == side else resize(store[position], place)
+            reasons[at] = ""
         return out, reasons
     located = locate(catalog, frame, roots or ImageRoots.load())
     for at, file in enumerate(files_of(located)):

@@ -138,6 +138,10 @@ class ImageStore:
             )
         return found["_position"].cast(pl.Int64).to_numpy()
 
+    def held(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a frame that the store has an image of, in their order."""
+        return frame.join(self.index.select(KEY), on=KEY, how="semi", maintain_order="left")
+
     def only(self, frame: pl.DataFrame) -> ImageStore:
         """The same store narrowed to the rows of a frame, in their order. Raises as `positions` does."""
         narrowed = ImageStore(self.folder.path)
