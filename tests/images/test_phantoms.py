@@ -24,25 +24,32 @@ NORMS_TEXT = (data_folder("metadata") / "phantom_norms.toml").read_text(encoding
 
 
 def ratios(age: float, *, view: str = "PA", enlarged: bool = False, norms: Norms = NORMS, n: int = 40) -> np.ndarray:
-    subject = Subject("nih_cxr14", age, view, enlarged)
+    subject = Subject("nih_cxr14", age, view, enlarged=enlarged)
     drawn = [draw_phantom(np.random.default_rng(seed), norms, subject, 24, 24)[1].ctr for seed in range(n)]
     return np.array(drawn, dtype=float)
 
 
+def _run(places: np.ndarray) -> np.ndarray:
+    """The first of some pixels, up to where five or more are missing: the lung, not what is beside the body."""
+    ends = np.flatnonzero(np.abs(np.diff(places)) > 4)
+    return places[: ends[0] + 1] if len(ends) else places
+
+
 def seen_ratio(picture: np.ndarray) -> float:
-    """Measured in a picture without noise, as a reader does: between the heart's borders, over the inner thorax."""
+    """Measured in a picture without noise, as a reader does: how far the heart reaches into the air on either side above
+    the diaphragm, over the greatest width of the air."""
     rows, columns = picture.shape
-    dark = picture < 0.36  # air in the lungs
-    widest = heart = 0
-    for row in range(int(0.30 * rows), int(0.74 * rows)):
-        air = np.flatnonzero(dark[row, int(0.13 * columns) : int(0.87 * columns)])
-        if len(air) < 0.12 * columns:
-            continue
-        widest = max(widest, int(air[-1] - air[0]))
-        if row > 0.5 * rows:
-            gap = np.diff(air)
-            heart = max(heart, int(gap.max()))
-    return heart / widest
+    middle = columns // 2
+    to_right = to_left = widest = 0
+    for row in range(int(0.45 * rows), int(0.75 * rows)):
+        air = np.flatnonzero(picture[row] < 0.5)
+        right, left = (_run(side) for side in (air[air < middle][::-1], air[air > middle]))
+        if len(right) < 0.15 * columns or len(left) < 0.06 * columns:
+            continue  # the dome of the diaphragm
+        widest = max(widest, int(left[-1] - right[-1]))
+        to_right = max(to_right, middle - int(right[0]))
+        to_left = max(to_left, int(left[0]) - middle)
+    return (to_right + to_left) / widest
 
 
 def test_the_heart_follows_the_norms_of_the_age() -> None:
@@ -71,17 +78,17 @@ def test_a_control_without_norms_of_age() -> None:
 def test_the_truth_is_what_is_seen() -> None:
     told, seen = [], []
     for seed in range(12):
-        subject = Subject("default", 45.0, "PA", seed % 2 == 0)
+        subject = Subject("default", 45.0, "PA", enlarged=seed % 2 == 0)
         picture, truth = draw_phantom(np.random.default_rng(seed), CLEAN, subject, 192, 192)
         told.append(truth.ctr)
         seen.append(seen_ratio(picture))
     # A reader's two lines are not the drawer's; they must rise together, and agree within a few hundredths.
     assert np.corrcoef(told, seen)[0, 1] > 0.9
-    assert np.abs(np.array(told, dtype=float) - seen).mean() < 0.06
+    assert np.abs(np.array(told, dtype=float) - seen).mean() < 0.03
 
 
 def test_lungs_are_dark_and_heart_and_spine_bright() -> None:
-    picture, _ = draw_phantom(np.random.default_rng(3), CLEAN, Subject("default", 40.0, "PA", False), 200, 200)
+    picture, _ = draw_phantom(np.random.default_rng(3), CLEAN, Subject("default", 40.0, "PA", enlarged=False), 200, 200)
     lungs = np.r_[picture[70:110, 45:65].ravel(), picture[70:110, 135:155].ravel()]
     assert lungs.mean() < 0.35
     assert picture[120:135, 100:120].mean() > 0.55
@@ -90,7 +97,9 @@ def test_lungs_are_dark_and_heart_and_spine_bright() -> None:
 
 
 def test_lateral_views_have_no_ratio() -> None:
-    picture, truth = draw_phantom(np.random.default_rng(0), NORMS, Subject("padchest", 50.0, "LATERAL", False), 60, 50)
+    picture, truth = draw_phantom(
+        np.random.default_rng(0), NORMS, Subject("padchest", 50.0, "LATERAL", enlarged=False), 60, 50
+    )
     assert (truth.ctr, truth.ctr_pa) == (None, None)
     assert picture.shape == (60, 50)
 
@@ -100,7 +109,7 @@ def test_noise_and_exposure_differ_by_dataset() -> None:
         """The noise in the corner of pictures that are not saturated there."""
         found = []
         for seed in range(6):
-            subject = Subject(dataset, 40.0, "PA", False)
+            subject = Subject(dataset, 40.0, "PA", enlarged=False)
             picture, _ = draw_phantom(np.random.default_rng(seed), NORMS, subject, 256, 256)
             found.append(np.diff(picture[220:250, 100:110], axis=1).std())
         return float(np.median(found))
@@ -109,7 +118,7 @@ def test_noise_and_exposure_differ_by_dataset() -> None:
 
 
 def test_the_same_seed_the_same_picture() -> None:
-    subject = Subject("nih_cxr14", 40.0, "PA", False)
+    subject = Subject("nih_cxr14", 40.0, "PA", enlarged=False)
     one, other = (draw_phantom(np.random.default_rng(5), NORMS, subject, 40, 32)[0] for _ in range(2))
     assert np.array_equal(one, other)
 
@@ -144,7 +153,7 @@ def test_dicom_shows_what_was_drawn(tmp_path: Path) -> None:
     from cxrdata.images.phantom_files import _fill_dicom
     from cxrdata.sources.drawing.dicom_files import Header, encode_dicom
 
-    picture, _ = draw_phantom(np.random.default_rng(1), CLEAN, Subject("default", 40.0, "PA", False), 60, 50)
+    picture, _ = draw_phantom(np.random.default_rng(1), CLEAN, Subject("default", 40.0, "PA", enlarged=False), 60, 50)
     picture[0, :2] = 0, 1  # the range that is shown where there is no window
     for photometric in ("MONOCHROME1", "MONOCHROME2"):
         for window in (None, (2048, 2000)):

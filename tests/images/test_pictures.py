@@ -66,7 +66,7 @@ def test_a_sheet_places_the_images(store: ImageStore) -> None:
     assert sheet.shape == (2 * (32 + 14), 96)
     assert np.array_equal(sheet[:32, 32:64], pixels[1])
     assert np.array_equal(sheet[46 : 46 + 32, :32], pixels[3])
-    assert sheet[32:46, :32].max() == 255  # the caption
+    assert sheet[32:46, :32].max() > 200  # the caption
     assert (sheet[46:, 64:] == 0).all()  # nothing in the sixth place
 
 
@@ -81,7 +81,8 @@ def test_html_holds_the_images_and_escapes(store: ImageStore, tmp_path: Path) ->
 
 def test_png_and_other_suffixes(store: ImageStore, tmp_path: Path) -> None:
     write_sheet(store.read([0, 1]), ["a", "b"], tmp_path / "sheet.png")
-    assert Image.open(tmp_path / "sheet.png").size == (64, 46)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (64, 46)
     for out, code in ((tmp_path / "sheet.gif", "CXR-502"), (tmp_path / "none" / "sheet.png", None)):
         with pytest.raises((CxrError, FileNotFoundError)) as error:
             write_sheet(store.read([0]), ["a"], out)
