@@ -79,18 +79,19 @@ def _to_grey(dataset: Dataset, facts: ImageFacts) -> Grey:
     if facts.mode == "MONOCHROME1":
         shown = 1 - shown
     table = np.rint(shown * 255).astype(np.uint8)
-    return table[stored - lowest] if lowest else table[stored]
+    shown_grey: Grey = table[stored - lowest] if lowest else table[stored]
+    return shown_grey
 
 
 def _windowed(dataset: Dataset, values: Floats, stored: NDArray[np.integer]) -> Floats:
     """Each stored value as 0 (black, before inversion) to 1."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     rescaled = np.asarray(apply_modality_lut(values.astype(np.int64), dataset), dtype=np.float64)
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         looked_up = np.asarray(apply_voi(rescaled.astype(np.int64), dataset), dtype=np.float64)
-        return np.clip(looked_up / (2**bits - 1), 0, 1)
+        return np.asarray(np.clip(looked_up / (2**bits - 1), 0, 1), dtype=np.float64)
     centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if centre is not None and width is not None and width > 0:
         return _window(rescaled, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR"))

@@ -23,6 +23,7 @@ from cxrdata.wording import counted
 if TYPE_CHECKING:
     import duckdb
 
+    from cxrdata.images.store import ImageStore
     from cxrdata.splits.funnel import Funnel
     from cxrdata.splits.stored import Split
 
@@ -237,6 +238,24 @@ class Catalog:
 
         with self._guarded():
             return with_paths(self, frame, roots=roots, key=key, remarks=remarks)
+
+    def images(self, store: str | os.PathLike[str], frame: Any = None) -> ImageStore:  # noqa: ANN401
+        """The pixels of an image store (`cxrdata images build`) as a map-style dataset, of the rows of `frame` in their
+        order, or of all its images that the catalog has.
+
+        frame: any polars or pandas table with `dataset` and `image_id`, such as a split. `read(positions, buffer)` reads
+        a batch. Raises CxrError: CXR-148 no store, CXR-149 an image that it lacks.
+        """
+        from cxrdata.images.store import KEY, ImageStore
+
+        opened = ImageStore(store)
+        if frame is None:
+            frame = opened.index.join(
+                self.table("images").select(KEY).collect(), on=KEY, how="semi", maintain_order="left"
+            )
+        elif not isinstance(frame, pl.DataFrame):
+            frame = pl.from_pandas(frame)
+        return opened.only(frame)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {counted(rows, 'image')}" for name, rows in self._image_counts())
