@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +26,17 @@ from cxrdata.images.fingerprint import HASH_BITS, perceptual_hash, polarity, thu
 from cxrdata.images.roots import ImageRoots
 from cxrdata.images.sources import ImageFile
 from cxrdata.schemas.registered import IMAGE_FILES, SPLITS
-from cxrdata.sources.base import Registry
 from cxrdata.splits.make import make_split
 from cxrdata.splits.request import SplitRequest
 from cxrdata.splits.stored import store_split
-from cxrdata.store.build import BuildRequest, build_catalog
 
 SIDE = 1024  # what the catalog states of NIH
 
 
-@pytest.fixture(scope="module")
-def built(registry: Registry, synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checked") / "cxr-catalog"
-    named = [(registry.get(name), synthetic(name, scale=0.0003)) for name in ("nih_cxr14", "padchest")]
-    build_catalog(BuildRequest(folder, named=named, workers=1))
-    return folder
-
-
 @pytest.fixture
-def catalog(built: Path, tmp_path: Path) -> Path:
+def catalog(six_datasets: Path, tmp_path: Path) -> Path:
     """A copy of the catalog, to be written to."""
-    return Path(shutil.copytree(built, tmp_path / "cxr-catalog"))
+    return Path(shutil.copytree(six_datasets, tmp_path / "cxr-catalog"))
 
 
 def nih_ids(catalog: Path, n: int) -> list[str]:

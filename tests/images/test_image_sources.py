@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,20 +18,13 @@ from cxrdata.images import archives
 from cxrdata.images.listing import list_images
 from cxrdata.images.roots import ImageRoots, roots_file
 from cxrdata.images.sources import ImageFile, files_of, locate
-from cxrdata.sources.base import Registry
-from cxrdata.store.build import BuildRequest, build_catalog
 from cxrdata.store.catalog import Catalog
-
-DATASETS = ("chexpert", "mimic_cxr", "nih_cxr14", "padchest", "vindr_cxr", "vindr_pcxr")
 
 
 @pytest.fixture(scope="module")
-def catalog(registry: Registry, synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """All six datasets, some tens of images each."""
-    folder = tmp_path_factory.mktemp("located") / "cxr-catalog"
-    named = [(registry.get(name), synthetic(name, scale=0.0003)) for name in DATASETS]
-    build_catalog(BuildRequest(folder, named=named, workers=1))
-    return cxrdata.open(folder)
+def catalog(six_datasets: Path) -> Iterator[Catalog]:
+    with cxrdata.open(six_datasets) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
