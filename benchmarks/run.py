@@ -8,12 +8,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import audit, build, commands, report, splits
+from benchmarks import audit, build, commands, images, report, splits
 from benchmarks.data import SCALE, prepare, size_bytes
 from benchmarks.measure import Figure, run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-PARTS = ("build", "plus", "help", "queries", "looks", "splits", "audit")
+PARTS = ("build", "plus", "help", "queries", "looks", "splits", "audit", "images")
 
 
 def main() -> None:
@@ -81,6 +81,8 @@ def _measure(parts: list[str], folder: Path, *, scale: float, runs: int) -> str:
         section("Splitting a million images", splits.figures(runs=runs), memory=True)
     if "audit" in parts:
         section("Auditing a model", audit.figures(runs=runs), memory=True)
+    if "images" in parts:
+        section("Images", images.figures(runs=runs), memory=True)
     texts.insert(2, report.summary(sections))
     print(texts[2], flush=True)
     return "\n\n".join(texts) + "\n"

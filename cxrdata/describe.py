@@ -9,6 +9,7 @@ import polars as pl
 
 from cxrdata.errors import PROBLEMS, CxrError, nearest
 from cxrdata.schemas.names import STORAGE_PREFIXES
+from cxrdata.schemas.registered import REGISTERED
 from cxrdata.store.catalog import Catalog
 from cxrdata.store.database import quoted
 
@@ -16,26 +17,15 @@ from cxrdata.store.database import quoted
 FEW_VALUES = 60
 FREQUENT = 3
 EXACT_ROWS = 200_000  # beyond, distinct values are estimated (to about 3 %): an exact count would take seconds
-SPLITS = "Splits of this catalog, one row an image and split; registered at opening."
-SPLITS_COLUMNS = {
-    "split_name": "Name of the split.",
-    "dataset": "Dataset.",
-    "image_id": "Image key within the dataset.",
-    "patient_id": "Patient within the dataset.",
-    "split": "Part that the image belongs to: train, valid, test, or a study's own.",
-    "fold": "Fold of a cross-validation, from 0.",
-    "n_draws": "How often the image is drawn where the split resamples.",
-    "weight": "Weight of the image where the split weights.",
-}
 _SHAPE = {
     "column_name": pl.String, "type": pl.String, "nulls_percent": pl.Float64, "distinct_values": pl.Int64, "least": pl.String, "greatest": pl.String,
     "frequent": pl.String, "description": pl.String,
 }  # fmt: skip
 
-_RELATIONS = """
+_RELATIONS = f"""
 SELECT schema_name, table_name AS name, 'table' AS kind, comment FROM duckdb_tables()
 UNION ALL
-SELECT schema_name, view_name, 'view', comment FROM duckdb_views() WHERE NOT internal AND view_name <> 'splits'
+SELECT schema_name, view_name, 'view', comment FROM duckdb_views() WHERE NOT internal AND view_name NOT IN ({", ".join(f"'{name}'" for name in REGISTERED)})
 ORDER BY ALL
 """
 
@@ -93,8 +83,12 @@ def _relations(catalog: Catalog) -> pl.DataFrame:
         relation = name if schema == "main" else f"{schema}.{name}"
         count = stored.get((schema, name))
         rows.append((relation, kind, count if count is not None else _view_rows(catalog, name), comment))
-    splits = catalog.sql("SELECT count(*) AS n FROM splits").item()
-    rows.append(("splits", "view", splits, SPLITS))
+    present = set(catalog.tables)
+    rows += [
+        (relation.name, "view", _view_rows(catalog, relation.name), relation.description)
+        for relation in REGISTERED.values()
+        if relation.name in present
+    ]
     return pl.DataFrame(
         rows,
         schema={"relation": pl.String, "kind": pl.String, "row_count": pl.Int64, "description": pl.String},
@@ -119,9 +113,9 @@ def _columns(catalog: Catalog, table: str) -> pl.DataFrame:
         " WHERE table_name = $name AND schema_name = $schema AND NOT internal ORDER BY column_index",
         {"name": name, "schema": schema or "main"},
     )
-    if table == "splits":
-        texts = pl.DataFrame({"column_name": list(SPLITS_COLUMNS), "description": list(SPLITS_COLUMNS.values())})
-        columns = catalog.sql("SELECT column_name, column_type AS type FROM (DESCRIBE splits)")
+    if table in REGISTERED and table in catalog.tables:
+        texts = pl.DataFrame(list(REGISTERED[table].describe().items()), ["column_name", "description"], orient="row")
+        columns = catalog.sql(f"SELECT column_name, column_type AS type FROM (DESCRIBE {quoted(table)})")
         columns = columns.join(texts, on="column_name", how="left", maintain_order="left")
     if columns.is_empty():
         known = _relations(catalog)["relation"].to_list()

@@ -133,6 +133,70 @@ PROBLEMS: dict[str, Problem] = {
         Exit.DATA,
         "A file of truth and groups names an image twice, or holds other words than states in a label's column.",
     ),
+    # 13x: files of images, and fetching them
+    "CXR-130": Problem(
+        "image root not found",
+        Exit.ENVIRONMENT,
+        "The folder that is named as the place of a dataset's images is not there.",
+    ),
+    "CXR-131": Problem(
+        "archive damaged", Exit.DATA, "A .zip or .tar with images is no archive or its list of members is damaged."
+    ),
+    "CXR-132": Problem(
+        "archive member damaged",
+        Exit.DATA,
+        "A member of an archive is missing, encrypted, or not what the archive says of it.",
+    ),
+    "CXR-133": Problem(
+        "image root not known", Exit.USAGE, "Nothing says where the images of a dataset are on this machine."
+    ),
+    "CXR-134": Problem(
+        "download failed",
+        Exit.ENVIRONMENT,
+        "A server does not give a file, or not all of it, after several attempts; what came is kept and gone on with.",
+    ),
+    "CXR-135": Problem(
+        "download is not the published file",
+        Exit.DATA,
+        "The checksum or the size of a file that was fetched, twice, is not the published one, or it is another kind of file.",
+    ),
+    "CXR-136": Problem(
+        "file differs from the one seen first",
+        Exit.DATA,
+        "A file without a published checksum is not the one that was fetched here before.",
+    ),
+    "CXR-137": Problem(
+        "archive cannot be unpacked", Exit.DATA, "A fetched archive is damaged, or lacks images that it should hold."
+    ),
+    # 14x: pixels
+    "CXR-140": Problem(
+        "not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page or an empty file."
+    ),
+    "CXR-141": Problem(
+        "image cut short", Exit.DATA, "The file ends before its picture; usually a download that broke off."
+    ),
+    "CXR-142": Problem(
+        "image too large",
+        Exit.DATA,
+        "The file declares more pixels than any detector has; nothing was allocated for it.",
+    ),
+    "CXR-143": Problem("DICOM without pixels", Exit.DATA, "The DICOM file has no pixel data."),
+    "CXR-144": Problem(
+        "DICOM without transfer syntax", Exit.DATA, "The DICOM file does not say how its pixels are encoded."
+    ),
+    "CXR-145": Problem(
+        "decoder not installed",
+        Exit.ENVIRONMENT,
+        "The pixels are compressed in a way that needs the extra cxrdata[dicom].",
+    ),
+    "CXR-146": Problem("image damaged", Exit.DATA, "The decoder cannot make a picture of the file."),
+    "CXR-147": Problem(
+        "image file not readable", Exit.ENVIRONMENT, "The file of an image is missing, or the system cannot read it."
+    ),
+    "CXR-148": Problem(
+        "no image store", Exit.DATA, "The folder has no finished image store, or a file of it is missing or damaged."
+    ),
+    "CXR-149": Problem("image not in the store", Exit.USAGE, "The image store has no such image."),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),

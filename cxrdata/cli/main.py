@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "review": ("cxrdata.cli.review", "review", "Count public imaging datasets and their patients' ages."),
     "report": ("cxrdata.cli.report", "report", "Write what is in the catalog as one HTML page."),
     "export": ("cxrdata.cli.export", "export", "Write Croissant, Parquet, label tables, a data dictionary."),
+    "fetch": ("cxrdata.cli.fetch", "fetch", "Get an openly licensed dataset, or say how to get it."),
+    "images": ("cxrdata.cli.images", "images", "Find, check and store the image files."),
     "describe": ("cxrdata.cli.inspect", "describe", "Show what is in the catalog, or in one table."),
     "rejects": ("cxrdata.cli.inspect", "rejects", "Show what the build refused, and why."),
     "verify": ("cxrdata.cli.builds", "verify", "Check that the catalog is whole, to the byte."),

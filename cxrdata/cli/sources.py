@@ -9,6 +9,8 @@ import click
 
 from cxrdata.cli.options import example, overlays_option, quiet_option, rows_options
 from cxrdata.cli.output import emit, progress, remark
+from cxrdata.errors import CxrError
+from cxrdata.wording import counted
 
 
 @click.command(epilog=example("cxrdata sources nih"))
@@ -48,7 +50,13 @@ def sources(name: str | None, overlays: Path | None, row_format: str, limit: int
     help="Variants of a dataset's format; -NAME leaves one out; repeatable.",
 )
 @click.option("--list-variants", is_flag=True, help="List the variants.")
-@click.option("--images", is_flag=True, help="Larger pixel data where the layout has DICOM files.")
+@click.option("--images", is_flag=True, help="Draw every image: a chest with a heart of known width (phantoms.csv).")
+@click.option(
+    "--norms",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of --images: a file in place of metadata/phantom_norms.toml, such as a control.",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Of --images: processes.")
 @overlays_option
 @quiet_option
 def synth(
@@ -59,6 +67,8 @@ def synth(
     variants: tuple[str, ...],
     list_variants: bool,
     images: bool,
+    norms: Path | None,
+    workers: int,
     overlays: Path | None,
     quiet: bool,
 ) -> None:
@@ -70,6 +80,8 @@ def synth(
     from cxrdata.sources.write_synthetic import list_variants as variants_frame
     from cxrdata.sources.write_synthetic import write_datasets
 
+    if norms is not None and not images:
+        raise CxrError("CXR-502", "--norms says how images are drawn", fix="add --images")
     if list_variants:
         emit(variants_frame(overlays))
         return
@@ -84,6 +96,14 @@ def synth(
             overlays=overlays,
             progress=tell,
         )
+        if images:
+            from cxrdata.images.phantom_files import write_phantoms
+
+            drawn = write_phantoms(
+                folder, written, seed=seed, norms=norms, overlays=overlays, workers=workers, progress=tell
+            )
+    if images:
+        remark(f"{counted(drawn, 'image')} drawn; the truth is in each dataset's phantoms.csv", quiet=quiet)
     remark(
         f"synthetic data written to {folder}: {', '.join(written)}; next: cxrdata build-catalog --root {folder}",
         quiet=quiet,

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cxrdata.describe import SPLITS, SPLITS_COLUMNS
 from cxrdata.errors import CxrError
 from cxrdata.export.pages import Code, Grid, Section, html_page, markdown_page
 from cxrdata.export.place import Exported, new_files
 from cxrdata.schemas import tables, vocabulary_tables
 from cxrdata.schemas.label_views import describe_label_view
 from cxrdata.schemas.names import LABEL_VIEWS
+from cxrdata.schemas.registered import REGISTERED
 from cxrdata.schemas.tables import PUBLISHED_CODES, Table
 from cxrdata.schemas.views import VIEWS
 from cxrdata.sources.base import Registry
 from cxrdata.store.database import IMAGE_UID_TEXT
 from cxrdata.store.label_frames import BuildVocabularies
-from cxrdata.store.session import SPLITS_SCHEMA
 from cxrdata.version import __version__
 from cxrdata.vocabularies import Vocabularies
 
@@ -106,10 +105,13 @@ def table_sections(vocabularies: Vocabularies) -> list[Section]:
             )
             for view in VIEWS
         ),
-        _section(
-            "splits",
-            f"{SPLITS} A view.",
-            [(name, _type(kind), "", SPLITS_COLUMNS[name]) for name, kind in SPLITS_SCHEMA.items()],
+        *(
+            _section(
+                relation.name,
+                f"{relation.description} A view.",
+                [(name, _type(dtype), "", text) for name, (dtype, text) in relation.columns.items()],
+            )
+            for relation in REGISTERED.values()
         ),
     ]
 

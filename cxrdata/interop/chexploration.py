@@ -65,7 +65,7 @@ def tables(catalog: Catalog, frame: pl.DataFrame) -> Tables:
             race_label=pl.col("race").replace_strict(RACES, return_dtype=pl.Int64),
             sex_label=pl.col("sex").replace_strict(_SEX_LABELS, return_dtype=pl.Int64),
             disease_label=pl.col("disease").replace_strict(_DISEASES, return_dtype=pl.Int64),
-            path_preproc=_preprocessed(dataset),
+            path_preproc=preprocessed_path(dataset),
         )
         short = dataset.removesuffix("_cxr")
         made.tables |= {f"{short}.sample.{split}.csv": part for split, part in by_split(table)}
@@ -86,7 +86,7 @@ def _names(dataset: str) -> list[pl.Expr]:
     ]
 
 
-def _preprocessed(dataset: str) -> pl.Expr:
+def preprocessed_path(dataset: str) -> pl.Expr:
     """The file below the folder of resized images: the parts of the path from the patient on (MIMIC: the study), joined by `_`."""
     parts = pl.col("path").str.split("/")
     return pl.lit(_FOLDER) + parts.list.tail(3 if dataset == "chexpert" else 2).list.join("_")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cxrdata.errors import CxrError, nearest
+from cxrdata.schemas.registered import IMAGE_FILES, OK
 from cxrdata.sources.base import Registry
 from cxrdata.splits.cohorts import Cohort, check_repeatable, load_cohort, parse_cohort, run_cohort
 from cxrdata.store.session import DEFAULT_SECONDS
@@ -22,7 +23,6 @@ _COLUMNS = (
     "dataset", "image_id", "patient_id", "study_order", "study_date", "frontal", "source_split", "sex", "view",
     "age_years", "age_low_years", "age_high_years", "age_group",
 )  # fmt: skip
-IMAGE_FILES = "image_files"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def members_of(catalog: Catalog, request: SplitRequest, *, seconds: float | None
     if cohort is not None:
         frame = _only(frame, run_cohort(catalog, cohort, seconds=seconds).keys)
     if request.where is not None:
-        frame = _only(frame, _where(catalog, request.where, seconds))
+        frame = _only(frame, keys_where(catalog, request.where, seconds))
     left_out: list[dict[str, Any]] = []
     if request.only_existing:
         kept = _only(frame, _existing(catalog))
@@ -115,7 +115,8 @@ def _cohort(request: SplitRequest) -> Cohort | None:
     return load_cohort(request.cohort) if request.cohort is not None else None
 
 
-def _where(catalog: Catalog, condition: str, seconds: float | None) -> pl.DataFrame:
+def keys_where(catalog: Catalog, condition: str, seconds: float | None = DEFAULT_SECONDS) -> pl.DataFrame:
+    """dataset, image_id of the images that meet a condition in SQL over the columns of `images`. Raises CxrError CXR-503."""
     check_repeatable(condition, "--where")
     try:
         return catalog.sql(f"SELECT dataset, image_id FROM images WHERE (\n{condition}\n)", seconds=seconds)
@@ -132,10 +133,10 @@ def _where(catalog: Catalog, condition: str, seconds: float | None) -> pl.DataFr
 
 
 def _existing(catalog: Catalog) -> pl.DataFrame:
-    if IMAGE_FILES not in catalog.tables:
+    if IMAGE_FILES.name not in catalog.tables:
         raise CxrError(
             "CXR-502",
             "no image file of this catalog has been checked, so none is known to exist",
             fix="leave --only-existing out, or run `cxrdata images check` first",
         )
-    return catalog.sql(f"SELECT dataset, image_id FROM {IMAGE_FILES} WHERE status = 'ok'")
+    return catalog.sql(f"SELECT dataset, image_id FROM {IMAGE_FILES.name} WHERE status = '{OK}'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from cxrdata.wording import counted
 if TYPE_CHECKING:
     import duckdb
 
+    from cxrdata.images.store import ImageStore
     from cxrdata.splits.funnel import Funnel
     from cxrdata.splits.stored import Split
 
@@ -217,6 +218,44 @@ class Catalog:
 
         with self._guarded():
             return annotate_frame(self, frame, **wishes)
+
+    def paths(
+        self,
+        frame: Any,  # noqa: ANN401
+        *,
+        roots: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        remarks: Callable[[str], None] = lambda _: None,
+    ) -> pl.DataFrame:
+        """The frame with `path` and `member` (of the .zip or .tar at `path`) of each row's image file, null where there
+        is none on this machine.
+
+        frame: any table with `dataset` and `image_id`, or a column of image keys in any spelling. roots: folders by
+        dataset, over `$CXRDATA_ROOT_<DATASET>` and roots.toml. `remarks` is told what was passed over.
+        See `cxrdata.images.paths.with_paths`.
+        """
+        from cxrdata.images.paths import with_paths
+
+        with self._guarded():
+            return with_paths(self, frame, roots=roots, key=key, remarks=remarks)
+
+    def images(self, store: str | os.PathLike[str], frame: Any = None) -> ImageStore:  # noqa: ANN401
+        """The pixels of an image store (`cxrdata images build`) as a map-style dataset, of the rows of `frame` in their
+        order, or of all its images that the catalog has.
+
+        frame: any polars or pandas table with `dataset` and `image_id`, such as a split. `read(positions, buffer)` reads
+        a batch. Raises CxrError: CXR-148 no store, CXR-149 an image that it lacks.
+        """
+        from cxrdata.images.store import KEY, ImageStore
+
+        opened = ImageStore(store)
+        if frame is None:
+            frame = opened.index.join(
+                self.table("images").select(KEY).collect(), on=KEY, how="semi", maintain_order="left"
+            )
+        elif not isinstance(frame, pl.DataFrame):
+            frame = pl.from_pandas(frame)
+        return opened.only(frame)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {counted(rows, 'image')}" for name, rows in self._image_counts())

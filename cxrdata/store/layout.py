@@ -43,7 +43,7 @@ class BuildFolder:
 
 @dataclass(frozen=True)
 class CatalogFolder:
-    """A catalog: `CURRENT`, `builds/`, `splits/`, and the private `cache/` of its builder."""
+    """A catalog: `CURRENT`, `builds/`, `splits/`, what was found of the image files, and the private `cache/` of its builder."""
 
     path: Path
 
@@ -58,6 +58,10 @@ class CatalogFolder:
     @property
     def splits(self) -> Path:
         return self.path / "splits"
+
+    @property
+    def image_files(self) -> Path:
+        return self.path / "image_files.parquet"
 
     @property
     def cache(self) -> Path:

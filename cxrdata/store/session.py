@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 
 from cxrdata.errors import CxrError, nearest
+from cxrdata.schemas.registered import IMAGE_FILES, SPLITS
 from cxrdata.schemas.views import VIEWS
 from cxrdata.store.damage import damage, mend
 from cxrdata.store.database import Labelled, create_label_views, create_views, literal, quoted, store_views
@@ -29,16 +30,11 @@ _CLOSED = {
     "autoload_known_extensions": "false",
 }
 
-SPLITS_SCHEMA = {
-    "split_name": pl.String, "dataset": pl.String, "image_id": pl.String, "patient_id": pl.String, "split": pl.String,
-    "fold": pl.Int64, "n_draws": pl.Int64, "weight": pl.Float64,
-}  # fmt: skip
-
 
 def open_session(
     build: BuildFolder, folder: CatalogFolder, *, memory: str = DEFAULT_MEMORY
 ) -> tuple[duckdb.DuckDBPyConnection, str | None]:
-    """A connection to the build with `splits` registered, and a remark if the Parquet had to be opened instead.
+    """A connection to the build with `splits` and, once checked, `image_files` registered, and a remark if the Parquet had to be opened instead.
 
     A network share may refuse the read lock of the DuckDB file; the same relations are then made in memory from
     the Parquet. Raises CxrError CXR-405 if neither can be read.
@@ -68,7 +64,9 @@ def open_session(
     with suppress(duckdb.InvalidInputException):  # locked already: this process has the catalog open once more
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET lock_configuration = true")
-    connection.register("splits", _splits(folder))
+    connection.register(SPLITS.name, _splits(folder))
+    if (files := image_files(folder)) is not None:
+        connection.register(IMAGE_FILES.name, files)
     return connection, remark
 
 
@@ -121,13 +119,23 @@ def _splits(folder: CatalogFolder) -> pl.DataFrame:
                 where=name,
                 fix=f"make the split again, or remove {name.rpartition('/')[0]}",
             ) from error
-        frame = frame.with_columns(split_name=pl.lit(path.parent.name))
-        frames.append(
-            frame.select(
-                (pl.col(c) if c in frame.columns else pl.lit(None)).cast(t).alias(c) for c, t in SPLITS_SCHEMA.items()
-            )
-        )
-    return pl.concat(frames) if frames else pl.DataFrame(schema=SPLITS_SCHEMA)
+        frames.append(SPLITS.shaped(frame.with_columns(split_name=pl.lit(path.parent.name))))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SPLITS.schema)
+
+
+def image_files(folder: CatalogFolder) -> pl.DataFrame | None:
+    """What was found of the image files, sorted by key; None where none was checked. Raises CxrError CXR-405."""
+    if not folder.image_files.is_file():
+        return None
+    try:
+        return IMAGE_FILES.shaped(pl.read_parquet(folder.image_files))
+    except pl.exceptions.PolarsError as error:
+        raise CxrError(
+            "CXR-405",
+            "what was found of the image files cannot be read",
+            where=folder.image_files.name,
+            fix="remove the file and run `cxrdata images check` again",
+        ) from error
 
 
 @contextmanager

@@ -1,0 +1,76 @@
+"""Any frame to one size, antialiased.
+
+Resized with a triangle as wide as two pixels of the result (Pillow's BILINEAR, the same as torch's `antialias=True`):
+each pixel of the file counts, weighted by its distance. Against the sum in 64-bit floats it is right within one grey
+level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrdata.errors import CxrError
+from cxrdata.images.decode import Grey, ImageFacts, decode_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FITS = ("squash", "pad", "crop")
+MOST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The square that images are brought to.
+
+    `fit`: `squash` fills it without keeping the aspect (as chexploration does), `pad` keeps all and the aspect
+    (black beside), `crop` keeps the aspect and the centre. Raises CxrError CXR-502 for others.
+    """
+
+    side: int
+    fit: str = "squash"
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS or not 1 <= self.side <= MOST_SIDE:
+            raise CxrError(
+                "CXR-502",
+                f"images cannot be brought to side {self.side} by {self.fit!r}",
+                fix=f"--size 1 to {MOST_SIDE}, --fit {'|'.join(FITS)}",
+            )
+
+    def scaled(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of the whole picture after scaling."""
+        if self.fit == "squash":
+            return self.side, self.side
+        longest = min(rows, columns) if self.fit == "crop" else max(rows, columns)
+        return (max(1, round(rows * self.side / longest)), max(1, round(columns * self.side / longest)))
+
+    def place(self, picture: Image.Image) -> Image.Image:
+        """A picture of mode `L` in this frame."""
+        from PIL import Image
+
+        rows, columns = self.scaled(picture.height, picture.width)
+        scaled = picture.resize((columns, rows), Image.Resampling.BILINEAR)
+        if (rows, columns) == (self.side, self.side):
+            return scaled
+        # Pasted at the centre of a black square; what is beyond its edges falls away.
+        square = Image.new("L", (self.side, self.side))
+        square.paste(scaled, ((self.side - columns) // 2, (self.side - rows) // 2))
+        return square
+
+
+def resize(pixels: Grey, frame: Frame) -> Grey:
+    """An 8-bit grey image of shape (rows, columns) in a frame: shape (side, side)."""
+    from PIL import Image
+
+    return np.asarray(frame.place(Image.fromarray(pixels)))
+
+
+def decode_into(data: bytes, frame: Frame, out: Grey) -> ImageFacts:
+    """Decode a file's bytes into `out`, shape (side, side). Raises as `decode` does; `out` is then as it was."""
+    picture, facts = decode_picture(data, frame.scaled)
+    out[:] = np.asarray(frame.place(picture))
+    return facts

@@ -1,0 +1,208 @@
+"""Drawn chests: the heart is as wide as the truth says, by age, projection and label, in each dataset's format."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cxrdata.errors import CxrError
+from cxrdata.images.decode import decode
+from cxrdata.images.phantom_files import write_phantoms
+from cxrdata.images.phantom_norms import Look, Norms
+from cxrdata.images.phantoms import Subject, draw_phantom
+from cxrdata.resources import data_folder
+
+NORMS = Norms.load()
+CLEAN = replace(NORMS, looks={"default": Look(0.0, 1.0, 0.0, 0.0, 0.0)})
+NORMS_TEXT = (data_folder("metadata") / "phantom_norms.toml").read_text(encoding="utf-8")
+
+
+def ratios(age: float, *, view: str = "PA", enlarged: bool = False, norms: Norms = NORMS, n: int = 40) -> np.ndarray:
+    subject = Subject("nih_cxr14", age, view, enlarged=enlarged)
+    drawn = [draw_phantom(np.random.default_rng(seed), norms, subject, 24, 24)[1].ctr for seed in range(n)]
+    return np.array(drawn, dtype=float)
+
+
+def _run(places: np.ndarray) -> np.ndarray:
+    """The first of some pixels, up to where five or more are missing: the lung, not what is beside the body."""
+    ends = np.flatnonzero(np.abs(np.diff(places)) > 4)
+    return places[: ends[0] + 1] if len(ends) else places
+
+
+def seen_ratio(picture: np.ndarray) -> float:
+    """Measured in a picture without noise, as a reader does: how far the heart reaches into the air on either side above
+    the diaphragm, over the greatest width of the air."""
+    rows, columns = picture.shape
+    middle = columns // 2
+    to_right = to_left = widest = 0
+    for row in range(int(0.45 * rows), int(0.75 * rows)):
+        air = np.flatnonzero(picture[row] < 0.5)
+        right, left = (_run(side) for side in (air[air < middle][::-1], air[air > middle]))
+        if len(right) < 0.15 * columns or len(left) < 0.06 * columns:
+            continue  # the dome of the diaphragm
+        widest = max(widest, int(left[-1] - right[-1]))
+        to_right = max(to_right, middle - int(right[0]))
+        to_left = max(to_left, int(left[0]) - middle)
+    return (to_right + to_left) / widest
+
+
+def test_the_heart_follows_the_norms_of_the_age() -> None:
+    newborn, infant, child, adult = (ratios(age) for age in (0.0, 0.9, 8.0, 40.0))
+    assert newborn.mean() > infant.mean() > child.mean() > adult.mean()
+    assert 0.54 < newborn.mean() < 0.62
+    assert newborn.max() <= 0.65
+    assert adult.max() <= 0.50
+
+
+def test_a_label_enlarges_beyond_the_limit_of_the_age() -> None:
+    for age, limit in ((0.0, 0.65), (40.0, 0.50)):
+        assert ratios(age, enlarged=True).min() > limit
+    assert np.array_equal(ratios(40.0, enlarged=True, norms=replace(NORMS, labels_enlarge=False)), ratios(40.0))
+
+
+def test_ap_magnifies() -> None:
+    assert np.allclose(ratios(40.0, view="AP") / ratios(40.0), NORMS.ap_factor, atol=2e-3)
+
+
+def test_a_control_without_norms_of_age() -> None:
+    flat = replace(NORMS, ratios=tuple((age, 0.45, 0.02, 0.50) for age, *_ in NORMS.ratios))
+    assert np.array_equal(ratios(0.1, norms=flat), ratios(70.0, norms=flat))
+
+
+def test_the_truth_is_what_is_seen() -> None:
+    told, seen = [], []
+    for seed in range(12):
+        subject = Subject("default", 45.0, "PA", enlarged=seed % 2 == 0)
+        picture, truth = draw_phantom(np.random.default_rng(seed), CLEAN, subject, 192, 192)
+        told.append(truth.ctr)
+        seen.append(seen_ratio(picture))
+    # A reader's two lines are not the drawer's; they must rise together, and agree within a few hundredths.
+    assert np.corrcoef(told, seen)[0, 1] > 0.9
+    assert np.abs(np.array(told, dtype=float) - seen).mean() < 0.03
+
+
+def test_lungs_are_dark_and_heart_and_spine_bright() -> None:
+    picture, _ = draw_phantom(np.random.default_rng(3), CLEAN, Subject("default", 40.0, "PA", enlarged=False), 200, 200)
+    lungs = np.r_[picture[70:110, 45:65].ravel(), picture[70:110, 135:155].ravel()]
+    assert lungs.mean() < 0.35
+    assert picture[120:135, 100:120].mean() > 0.55
+    assert picture[185:, 60:140].mean() > 0.6
+    assert picture[5:15, 2:30].mean() < 0.15  # beside the neck
+
+
+def test_lateral_views_have_no_ratio() -> None:
+    picture, truth = draw_phantom(
+        np.random.default_rng(0), NORMS, Subject("padchest", 50.0, "LATERAL", enlarged=False), 60, 50
+    )
+    assert (truth.ctr, truth.ctr_pa) == (None, None)
+    assert picture.shape == (60, 50)
+
+
+def test_noise_and_exposure_differ_by_dataset() -> None:
+    def rough(dataset: str) -> float:
+        """The noise in the corner of pictures that are not saturated there."""
+        found = []
+        for seed in range(6):
+            subject = Subject(dataset, 40.0, "PA", enlarged=False)
+            picture, _ = draw_phantom(np.random.default_rng(seed), NORMS, subject, 256, 256)
+            found.append(np.diff(picture[220:250, 100:110], axis=1).std())
+        return float(np.median(found))
+
+    assert rough("padchest") > 1.5 * rough("mimic_cxr")
+
+
+def test_the_same_seed_the_same_picture() -> None:
+    subject = Subject("nih_cxr14", 40.0, "PA", enlarged=False)
+    one, other = (draw_phantom(np.random.default_rng(5), NORMS, subject, 40, 32)[0] for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "bits"),
+    [("chexpert", "JPEG", 8), ("nih_cxr14", "PNG", 8), ("padchest", "PNG", 16), ("vindr_pcxr", "DICOM", None)],
+)
+def test_files_in_the_layout_and_format_of_the_dataset(
+    dataset: str, kind: str, bits: int | None, synthetic: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(synthetic(dataset, scale=0.0003), tmp_path / dataset)
+    norms = tmp_path / "norms.toml"
+    norms.write_text(NORMS_TEXT.replace("long_side = 320", "long_side = 48"), encoding="utf-8")
+    n = write_phantoms(tmp_path, [dataset], norms=norms)
+    truth = pl.read_csv(tmp_path / dataset / "phantoms.csv")
+    assert n == truth.height > 10
+    for name in truth["path"][:10]:
+        found = decode((tmp_path / dataset / name).read_bytes())
+        assert found.facts.kind == kind
+        assert found.pixels.std() > 15
+        if bits is not None:
+            assert found.facts.bits == bits
+            assert max(found.facts.rows, found.facts.columns) == 48
+    before = {name: (tmp_path / dataset / name).read_bytes() for name in truth["path"][:5]}
+    write_phantoms(tmp_path, [dataset], norms=norms)
+    assert all((tmp_path / dataset / name).read_bytes() == data for name, data in before.items())
+
+
+def test_dicom_shows_what_was_drawn(tmp_path: Path) -> None:
+    """Through window and inversion, of the headers that VinDr has."""
+    from cxrdata.images.phantom_files import _fill_dicom
+    from cxrdata.sources.drawing.dicom_files import Header, encode_dicom
+
+    picture, _ = draw_phantom(np.random.default_rng(1), CLEAN, Subject("default", 40.0, "PA", enlarged=False), 60, 50)
+    picture[0, :2] = 0, 1  # the range that is shown where there is no window
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        for window in (None, (2048, 2000)):
+            header = Header("00ff" * 8, 60, 50, "040Y", "F", photometric=photometric, window=window)
+            path = tmp_path / "image.dicom"
+            path.write_bytes(encode_dicom(header, np.zeros((60, 50), np.uint16)))
+            assert _fill_dicom(path, picture)
+            shown = decode(path.read_bytes()).pixels
+            assert np.abs(shown - picture * 255).max() <= 1
+
+
+def test_defective_dicom_files_stay_so(tmp_path: Path) -> None:
+    from cxrdata.images.phantom_files import _fill_dicom
+    from cxrdata.sources.drawing.dicom_files import Header, encode_dicom
+
+    for defect in ("no_transfer_syntax", "no_pixel_data"):
+        path = tmp_path / f"{defect}.dicom"
+        data = encode_dicom(Header("00ff" * 8, 6, 5, None, None, defect=defect), np.zeros((6, 5), np.uint16))  # type: ignore[arg-type]
+        path.write_bytes(data)
+        assert not _fill_dicom(path, np.zeros((6, 5), np.float32))
+        assert path.read_bytes() == data
+
+
+def test_enlarged_hearts_are_those_of_the_labels(synthetic: Callable[..., Path], harmonised, tmp_path: Path) -> None:  # noqa: ANN001
+    folder = tmp_path / "nih_cxr14"
+    shutil.copytree(synthetic("nih_cxr14"), folder)
+    norms = tmp_path / "norms.toml"
+    norms.write_text(NORMS_TEXT.replace("long_side = 320", "long_side = 16"), encoding="utf-8")
+    write_phantoms(tmp_path, ["nih_cxr14"], norms=norms)
+    truth = pl.read_csv(folder / "phantoms.csv")
+    labels = harmonised("nih_cxr14", folder)["image_labels"].select("image_id", "cardiomegaly")
+    joined = truth.join(labels, on="image_id")
+    assert joined.height == truth.height
+    assert joined["enlarged"].sum() > 0
+    assert joined.select((pl.col("enlarged") == (pl.col("cardiomegaly") == 1)).all()).item()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("long_side = ", "CXR-505"), ("[heart]\n", "CXR-505"), (NORMS_TEXT.replace("sd =", "sdx ="), "CXR-505")],
+)
+def test_broken_norms(text: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "norms.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(CxrError) as error:
+        Norms.load(tmp_path / "norms.toml")
+    assert error.value.code == code
+
+
+def test_no_norms(tmp_path: Path) -> None:
+    with pytest.raises(CxrError) as error:
+        Norms.load(tmp_path / "none.toml")
+    assert error.value.code == "CXR-101"
