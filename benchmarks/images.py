@@ -74,7 +74,9 @@ def _note(name: str, measured: dict[str, tuple[int, list[Run]]]) -> str:
     text = f"{_best(name, measured):,.0f} images/s"
     if name in SHARES:
         other, asked = SHARES[name]
-        text += f", {_best(name, measured) / _best(other, measured):.2f} of the line it is measured by (asked: {asked:.2f})"
+        text += (
+            f", {_best(name, measured) / _best(other, measured):.2f} of the line it is measured by (asked: {asked:.2f})"
+        )
     return text
 
 
