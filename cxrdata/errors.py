@@ -90,6 +90,24 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-133": Problem(
         "image root not known", Exit.USAGE, "Nothing says where the images of a dataset are on this machine."
     ),
+    "CXR-134": Problem(
+        "download failed",
+        Exit.ENVIRONMENT,
+        "A server does not give a file, or not all of it, after several attempts; what came is kept and gone on with.",
+    ),
+    "CXR-135": Problem(
+        "download is not the published file",
+        Exit.DATA,
+        "The checksum or the size of a file that was fetched, twice, is not the published one, or it is another kind of file.",
+    ),
+    "CXR-136": Problem(
+        "file differs from the one seen first",
+        Exit.DATA,
+        "A file without a published checksum is not the one that was fetched here before.",
+    ),
+    "CXR-137": Problem(
+        "archive cannot be unpacked", Exit.DATA, "A fetched archive is damaged, or lacks images that it should hold."
+    ),
     # 14x: pixels
     "CXR-140": Problem(
         "not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page or an empty file."

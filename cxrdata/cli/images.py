@@ -167,7 +167,7 @@ def check(
     out: Path | None,
     quiet: bool,
     catalog: Path | None,
-) -> None:
+) -> int:
     """Look at every image file: is it there, whole, of the size and mode it should be, there twice?
 
     What is found stays with the catalog as the table image_files, by image; `cxrdata split --only-existing` keeps
@@ -203,8 +203,7 @@ def check(
     if not found.complete:
         remark("stopped; `cxrdata images check --only-new` goes on from here")
         raise KeyboardInterrupt
-    if not found.sound:
-        raise click.exceptions.Exit(Exit.DATA)
+    return Exit.DONE if found.sound else Exit.DATA
 
 
 def _tell_unrooted(built: list[str], rooted: list[str], *, quiet: bool) -> None:

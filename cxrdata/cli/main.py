@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "split": ("cxrdata.cli.split", "split", "Split images by patient; verify and share splits."),
     "resample": ("cxrdata.cli.resample", "resample", "Draw a subset anew, with groups made comparable."),
     "review": ("cxrdata.cli.review", "review", "Count public imaging datasets and their patients' ages."),
+    "fetch": ("cxrdata.cli.fetch", "fetch", "Get an openly licensed dataset, or say how to get it."),
     "images": ("cxrdata.cli.images", "images", "Find, check and store the image files."),
     "describe": ("cxrdata.cli.inspect", "describe", "Show what is in the catalog, or in one table."),
     "rejects": ("cxrdata.cli.inspect", "rejects", "Show what the build refused, and why."),

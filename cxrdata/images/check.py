@@ -73,6 +73,7 @@ def check_images(
     On Ctrl-C what was found until then is stored; `only_new` goes on from there. Raises CxrError: CXR-133 where the
     root of a dataset that was asked for is not known, CXR-130, CXR-602.
     """
+    _check_writable(catalog)
     wanted = request.images.select(KEY).unique().sort(KEY)
     known = image_files(catalog.folder)
     if request.only_new and known is not None:
@@ -200,6 +201,16 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
         message=pl.when(altered).then(pl.lit("its SHA-256 is not the one that is published")).otherwise("message"),
     )
     return IMAGE_FILES.shaped(frame)
+
+
+def _check_writable(catalog: Catalog) -> None:
+    """Raise CxrError CXR-602 where what is found could not be kept: before hours of looking, not after."""
+    aside = unfinished(catalog.folder.image_files)
+    with writing(catalog.folder.path):
+        try:
+            aside.touch()
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _store(catalog: Catalog, rows: pl.DataFrame) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from cxrdata.images.decode import decode_picture
 from cxrdata.images.fingerprint import perceptual_hash, polarity, thumb
 from cxrdata.images.sources import ImageFile
 from cxrdata.schemas.registered import MISSING, OK, TRUNCATED, UNREADABLE
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Facts = dict[str, Any]
 _CUT_SHORT = "CXR-141"
@@ -58,8 +62,7 @@ def _refused(code: str, problem: str) -> Facts:
 
 def _picture(data: bytes) -> Facts:
     picture, facts = decode_picture(data, None)
-    pixels = np.asarray(picture)
-    spread = float(pixels.std())
+    mean, spread = _moments(picture)
     small = thumb(picture)
     likeness = polarity(small)
     constant = spread < _CONSTANT_SD
@@ -71,13 +74,21 @@ def _picture(data: bytes) -> Facts:
         "rows_px": facts.rows,
         "columns_px": facts.columns,
         "wrong_mode": not is_grey(facts.mode),
-        "pixel_mean": round(float(pixels.mean()), 3),
+        "pixel_mean": round(mean, 3),
         "pixel_sd": round(spread, 3),
         "constant": constant,
         "polarity": None if likeness is None else round(likeness, 3),
         "inverted": not constant and likeness is not None and likeness < _INVERTED,
         "perceptual_hash": perceptual_hash(small),
     }
+
+
+def _moments(picture: Image.Image) -> tuple[float, float]:
+    """Mean and standard deviation of a picture of mode `L`."""
+    counts = np.array(picture.histogram(), dtype=np.float64)
+    shares, levels = counts / counts.sum(), np.arange(len(counts))
+    mean = float((shares * levels).sum())
+    return mean, math.sqrt(float((shares * (levels - mean) ** 2).sum()))
 
 
 def is_grey(mode: str) -> bool:

@@ -33,10 +33,12 @@ def sources_frame(registry: Registry) -> pl.DataFrame:
 
 def source_page(source: Source) -> str:
     """All about one dataset, as text of at most 80 columns."""
-    licence = source.entry["licence"]
-    parts = [f"{source.title} ({source.name})", "=" * (len(source.title) + len(source.name) + 3), ""]
-    parts += _paragraph(f"Get it: {source.entry['obtain']}", source.entry["homepage"])
-    parts += _paragraph(f"Licence: {licence['name']}. {licence['allows']} {licence['terms']}")
+    parts = [
+        f"{source.title} ({source.name})",
+        "=" * (len(source.title) + len(source.name) + 3),
+        "",
+        *_obtaining(source),
+    ]
     parts += ["Files looked for (recognised by content, names breaking ties; .gz too):"]
     for spec in source.files:
         mark = " (lists the images)" if spec.lists_images else ""
@@ -68,6 +70,19 @@ def source_page(source: Source) -> str:
             f"{quirk['text']} [{quirk['source']}]", 78, initial_indent="  - ", subsequent_indent="    "
         )
     return "\n".join(parts) + "\n"
+
+
+def official_way(source: Source) -> str:
+    """How one gets a dataset, and under which terms, as text of at most 80 columns."""
+    return "\n".join([f"{source.title} ({source.name})", "", *_obtaining(source)]).rstrip() + "\n"
+
+
+def _obtaining(source: Source) -> list[str]:
+    licence = source.entry["licence"]
+    return [
+        *_paragraph(f"Get it: {source.entry['obtain']}", source.entry["homepage"]),
+        *_paragraph(f"Licence: {licence['name']}. {licence['allows']} {licence['terms']}"),
+    ]
 
 
 def _paragraph(*lines: str) -> list[str]:

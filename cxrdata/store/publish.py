@@ -71,8 +71,9 @@ def locked(folder: CatalogFolder) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into CXR-602, also those that an engine reports in its own words."""
+def writing(path: Path, *, option: str = "-c") -> Iterator[None]:
+    """Turn the operating system's refusals into CXR-602, also those that an engine reports in its own words. option: what
+    names the folder."""
     try:
         yield
     except (CxrError, FileNotFoundError):
@@ -89,7 +90,7 @@ def writing(path: Path) -> Iterator[None]:
             "CXR-602",
             f"cannot write: {reason}",
             where=path.name,
-            fix="choose a folder that you may write to and that has space, with -c PATH",
+            fix=f"choose a folder that you may write to and that has space, with {option} PATH",
         ) from error
 
 

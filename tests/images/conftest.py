@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from cxrdata.images.decode import Grey
+from cxrdata.sources.base import Registry
+from cxrdata.store.build import BuildRequest, build_catalog
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +43,16 @@ def encoded() -> Callable[..., bytes]:
 def real_images(real_data: Path) -> list[Path]:
     """The 36 real NIH images."""
     return sorted((real_data / "nih" / "images").glob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def six_datasets(registry: Registry, synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a catalog of all six datasets, some tens of images each; without image files, and not to be changed."""
+    folder = tmp_path_factory.mktemp("six") / "cxr-catalog"
+    names = ("chexpert", "mimic_cxr", "nih_cxr14", "padchest", "vindr_cxr", "vindr_pcxr")
+    named = [(registry.get(name), synthetic(name, scale=0.0003)) for name in names]
+    build_catalog(BuildRequest(folder, named=named, workers=1))
+    return folder
 
 
 @pytest.fixture
