@@ -171,8 +171,8 @@ def check(
     """Look at every image file: is it there, whole, of the size and mode it should be, there twice?
 
     What is found stays with the catalog as the table image_files, by image; `cxrdata split --only-existing` keeps
-    those that are ok. Files that are known to be broken (table broken_images) are told apart. Exit code 1 if any file
-    is missing, truncated, unreadable or altered.
+    those that are ok. Exit code 1 if any file is missing, truncated, unreadable or altered that is not known to be
+    published so (table broken_images).
     """
     if quick and with_hash:
         raise CxrError("CXR-502", "--quick reads no file, so it cannot hash one", fix="leave one of them out")

@@ -17,7 +17,7 @@ from cxrdata.images.examine import Facts, examine
 from cxrdata.images.roots import ImageRoots
 from cxrdata.images.sources import ImageFile, files_of, locate_all
 from cxrdata.processes import process_pool
-from cxrdata.schemas.registered import ALTERED, IMAGE_FILES, MISSING, OK
+from cxrdata.schemas.registered import ALTERED, FILE_STATUSES, IMAGE_FILES, OK
 from cxrdata.stages import sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
 from cxrdata.store.publish import writing
@@ -61,8 +61,8 @@ class Checked:
 
     @property
     def sound(self) -> bool:
-        """Whether every file is there and as it should be."""
-        return self.rows.filter(pl.col("status") != OK).is_empty()
+        """Whether every file is there and as it should be, those aside that are published broken."""
+        return self.rows.filter(pl.col("status") != OK, pl.col("known_problem").is_null()).is_empty()
 
 
 def check_images(
@@ -242,7 +242,7 @@ FLAGS = {
 
 def summary(rows: pl.DataFrame) -> pl.DataFrame:
     """One row a dataset: images, how many have each status, how many each flag (null where it was not looked for)."""
-    statuses = {status: pl.col("status") == status for status in (OK, MISSING, "truncated", "unreadable", ALTERED)}
+    statuses = {status: pl.col("status") == status for status in FILE_STATUSES}
     flags = {
         name: pl.when(condition.is_not_null().any()).then(condition.fill_null(value=False).sum())
         for name, condition in FLAGS.items()

@@ -57,7 +57,7 @@ class Manners:
 
     attempts: int = 8
     pause: float = 1.0
-    timeout: float = 60.0
+    timeout: float = 30.0
 
 
 class Stopped(Exception):  # noqa: N818 - no error: someone asked for it

@@ -103,7 +103,7 @@ def locate_all(
     resolved = resolve(named, index, dataset=pl.repeat(dataset, len(named), dtype=pl.String, eager=True))
     files = listing.files.with_columns(resolved["dataset", "image_id"])
     others = files.filter(pl.col("image_id").is_null()).select("path", "member", "name")
-    files = files.drop_nulls("image_id").join(images, on=KEY, how="left")
+    files = files.drop_nulls("image_id").join(images, on=KEY, how="left", maintain_order="left")
     suffix = pl.col("official").str.extract(r"(\.\w+)$", 1).str.to_lowercase()
     # False sorts before true; ties as the roots were named, then by name.
     ranked = files.with_row_index("_at").sort(

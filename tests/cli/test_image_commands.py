@@ -81,6 +81,23 @@ def test_check_counts_and_lists(say: Callable[..., Said], here: Path) -> None:
     assert said.out == "n\n2\n"
 
 
+def test_check_that_is_interrupted_says_how_to_go_on(
+    say: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cxrdata.images import check
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(check, "examine_all", interrupted)
+        said = say("images", "check", "--workers", "1")
+    assert said.code == 130
+    assert "`cxrdata images check --only-new` goes on from here" in said.err
+    assert say("images", "check", "--only-new", "--workers", "1", "-q", "--format", "csv").code == 1
+    assert say("sql", "SELECT count(*) AS n FROM image_files", "--format", "csv").out == f"n\n{len(_ids(here))}\n"
+
+
 def test_check_says_where_images_could_be(say: Callable[..., Said], here: Path) -> None:
     shutil.rmtree(here / "data")
     said = say("images", "check")

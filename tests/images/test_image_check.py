@@ -214,6 +214,7 @@ def test_known_broken_images_are_recognised(catalog: Path, tmp_path: Path, monke
         root.mkdir()
         found = check_images(opened, CheckRequest(row, ImageRoots.load({"padchest": root})))
     assert found.rows.select("status", "known_problem").row(0) == ("missing", "truncated")
+    assert found.sound  # it is no better anywhere
     assert problems(found.rows)["flags"].to_list() == [["known_broken"]]
 
 
