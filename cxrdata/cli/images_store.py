@@ -55,6 +55,8 @@ def _share(text: str | None) -> tuple[int, int]:
 @click.option("--fit", type=click.Choice(FITS), default="squash", show_default=True, help="How images become square.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The store's folder.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes; default: the cores there are.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works.")
+@click.option("--address", help="Of --engine ray: join this cluster (auto: the one running here).")
 @click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for an array of jobs.")
 @chosen_options
 @roots_option
@@ -65,6 +67,8 @@ def build(
     fit: str,
     out: Path,
     workers: int | None,
+    engine: str,
+    address: str | None,
     shard: str | None,
     datasets: str | None,
     where: str | None,
@@ -90,6 +94,8 @@ def build(
     from cxrdata.images.roots import ImageRoots
     from cxrdata.images.sources import locate
 
+    if address is not None and engine != "ray":
+        raise CxrError("CXR-502", "--address names a Ray cluster", fix="add --engine ray")
     frame, share = Frame(size, fit), _share(shard)
     with cxrdata.open(catalog) as opened:
         tell_of(opened, quiet=quiet)
@@ -100,7 +106,15 @@ def build(
             known.require(dataset)
         with progress("looking for the files", quiet=quiet):
             located = locate(opened, chosen, known, remarks=lambda text: remark(text, quiet=quiet))
-    request = StoreRequest(out, located, frame, workers=workers or os.cpu_count() or 1, share=share)
+    request = StoreRequest(
+        out.absolute(),
+        located,
+        frame,
+        workers=workers or os.cpu_count() or 1,
+        share=share,
+        engine=engine,
+        address=address,
+    )
     with _rate("building", quiet=quiet) as tell:
         report = build_store(request, tell=tell)
     rate = report.decoded / report.seconds if report.seconds else 0.0

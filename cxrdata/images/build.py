@@ -10,23 +10,19 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from cxrdata.errors import CxrError
+from cxrdata.images.engines import Tell, run_shards
 from cxrdata.images.resize import Frame
-from cxrdata.images.shards import PART_SCHEMA, ShardDone, ShardTask, make_shard
+from cxrdata.images.shards import PART_SCHEMA, ShardTask
 from cxrdata.images.store import FORMAT, INDEX_SCHEMA, KEY, REFUSED_SCHEMA, StoreFolder
-from cxrdata.processes import process_pool
 from cxrdata.stages import make_private, remove_unfinished, sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
 from cxrdata.store.publish import replace_text, writing
@@ -35,16 +31,14 @@ from cxrdata.store.publish import replace_text, writing
 SHARD_BYTES = 64 << 20
 # Counts up when the same file would be decoded to other pixels: what older versions made is then made again.
 DECODING = 1
-_PRELOAD = ("cxrdata.images.shards", "PIL.PngImagePlugin", "PIL.JpegImagePlugin")
-_TELL_SECONDS = 0.25
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class StoreRequest:
     """What to build. `located`: dataset, image_id, path, member of every image wanted, as `locate` returns them.
 
-    `share`: (i, n): only every n-th shard, beginning with the i-th, counted from 1. `workers`: processes.
+    `share`: (i, n): only every n-th shard, beginning with the i-th, counted from 1. `engine`: `local`, so many processes
+    (`workers`), or `ray`, at most so many tasks at a time on the cluster at `address` (None: one of this machine).
     """
 
     out: Path
@@ -52,6 +46,8 @@ class StoreRequest:
     frame: Frame
     workers: int = 1
     share: tuple[int, int] = (1, 1)
+    engine: str = "local"
+    address: str | None = None
     shard_bytes: int = SHARD_BYTES
 
 
@@ -88,13 +84,15 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
             remove_unfinished(folder.parts)
         tasks = list(_plan(request, folder))
         mine = [task for task in tasks if task.number % parts == part_of - 1]
-        done = _run(mine, request.workers, tell)
+        done = run_shards(mine, engine=request.engine, workers=request.workers, address=request.address, tell=tell)
         missing = [task for task in tasks if not (folder.parts / task.part).is_file()]
         if not missing:
             with writing(folder.path):
                 _publish(folder, request.frame, tasks)
                 if parts == 1:
                     _clear(folder, tasks)
+                    remove_unfinished(folder.path)  # of workers that were lost on the way
+                    remove_unfinished(folder.parts)
     return StoreReport(
         sum(shard.images for shard in done),
         sum(shard.decoded for shard in done),
@@ -173,56 +171,6 @@ def _known(folder: StoreFolder) -> pl.DataFrame:
     if not frames:
         return pl.DataFrame(schema=PART_SCHEMA)
     return pl.concat(frames).unique(KEY, keep="first", maintain_order=True)
-
-
-def _run(tasks: list[ShardTask], workers: int, tell: Tell) -> list[ShardDone]:
-    """Make the shards, so many at a time. Ctrl-C ends the workers; shards that were finished stay."""
-    total = sum(task.images.height for task in tasks)
-    tell(0, total)
-    if workers <= 1 or len(tasks) <= 1:
-        return _run_here(tasks, total, tell)
-    with tempfile.TemporaryDirectory(prefix="cxrdata-images-") as scratch:
-        # Each worker counts its images in a place of its own of a file that all have mapped.
-        counts_file = Path(scratch) / "counts"
-        counts = np.memmap(counts_file, dtype=np.uint32, mode="w+", shape=(len(tasks),))
-        try:
-            with process_pool(min(workers, len(tasks)), _PRELOAD) as pool:
-                done: list[ShardDone] = []
-                waiting: set[Future[ShardDone]] = set()
-                queue = enumerate(tasks)
-                left = len(tasks)
-                while left:
-                    while len(waiting) < 2 * workers and (task := next(queue, None)) is not None:
-                        waiting.add(pool.submit(_make_counted, task[1], counts_file, len(tasks), task[0]))
-                    finished, waiting = wait(waiting, timeout=_TELL_SECONDS, return_when=FIRST_COMPLETED)
-                    done += [future.result() for future in finished]
-                    left -= len(finished)
-                    tell(int(counts.sum()), total)
-                return sorted(done, key=lambda shard: shard.number)
-        except BrokenProcessPool as error:
-            raise CxrError(
-                "CXR-606",
-                "a worker process was killed, often for lack of memory",
-                fix="run the same again with fewer --workers: finished shards are kept",
-            ) from error
-
-
-def _run_here(tasks: list[ShardTask], total: int, tell: Tell) -> list[ShardDone]:
-    done, before = [], 0
-    for task in tasks:
-        done.append(make_shard(task, lambda n, before=before: tell(before + n, total)))  # type: ignore[misc]
-        before += task.images.height
-    return done
-
-
-def _make_counted(task: ShardTask, counts_file: Path, n: int, place: int) -> ShardDone:
-    """In a worker: a shard, counting its images in the file of counts."""
-    counts = np.memmap(counts_file, dtype=np.uint32, mode="r+", shape=(n,))
-
-    def tell(done: int) -> None:
-        counts[place] = done
-
-    return make_shard(task, tell)
 
 
 def _publish(folder: StoreFolder, frame: Frame, tasks: list[ShardTask]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,14 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
     for row, file in zip(rows, files_of(task.images), strict=True):
         row["file"] = file
         row["seen"] = _fingerprint(file)
-    kept = [_is_as_before(row, folder) for row in rows]
+    maps = _sound(folder, {str(row["shard"]) for row in rows if row["shard"] is not None})
+    kept = [_is_as_before(row, maps) for row in rows]
     if all(kept) and (folder.parts / task.part).is_file() and _in_one_shard(rows):
         tell(len(rows))
         refused = sum(row["code"] is not None for row in rows)
         return ShardDone(task.number, len(rows), 0, len(rows), refused)
     with writing(task.store):
-        pixels, part = _fill(task, rows, kept, tell)
+        pixels, part = _fill(task, rows, kept, maps, tell)
         name = _write_shard(folder, task.number, pixels) if len(pixels) else None
         part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then(pl.lit(name, pl.String)))
         aside = unfinished(folder.parts / task.part)
@@ -88,21 +90,17 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
 
 
 def _fill(
-    task: ShardTask, rows: list[dict[str, Any]], kept: list[bool], tell: Callable[[int], None]
+    task: ShardTask, rows: list[dict[str, Any]], kept: list[bool], maps: dict[str, Grey], tell: Callable[[int], None]
 ) -> tuple[Grey, pl.DataFrame]:
     """The shard's pixels, and its part without the shard's name."""
     buffer = np.empty((len(rows), task.frame.side, task.frame.side), dtype=np.uint8)
-    maps: dict[str, Grey] = {}
     filled = 0
     said = []
     for at, (row, as_before) in enumerate(zip(rows, kept, strict=True)):
         now = {name: row[name] for name in PART_SCHEMA}
         if as_before:
             if row["code"] is None:
-                shard = str(row["shard"])
-                if shard not in maps:
-                    maps[shard] = open_shard(task.store / shard)
-                buffer[filled] = maps[shard][row["row"]]
+                buffer[filled] = maps[str(row["shard"])][row["row"]]
         else:
             now |= _read_image(row, task.frame, buffer[filled])
         if now["code"] is None:
@@ -156,12 +154,21 @@ def _fingerprint(file: ImageFile | None) -> tuple[int, int] | None:
     return size, found.st_mtime_ns
 
 
-def _is_as_before(row: dict[str, Any], folder: StoreFolder) -> bool:
+def _sound(folder: StoreFolder, names: set[str]) -> dict[str, Grey]:
+    """Those of some shards that are there and whole, mapped; what lay in the others is decoded again."""
+    maps = {}
+    for name in names:
+        with suppress(CxrError):
+            maps[name] = open_shard(folder.shard(name))
+    return maps
+
+
+def _is_as_before(row: dict[str, Any], maps: dict[str, Grey]) -> bool:
     if row["seen"] is None or row["seen"] != (row["source_bytes"], row["source_mtime_ns"]):
         return False
     if row["code"] is not None:
         return row["code"] not in _PASSING
-    return row["shard"] is not None and folder.shard(str(row["shard"])).is_file()
+    return row["shard"] in maps and row["row"] < len(maps[row["shard"]])
 
 
 def _in_one_shard(rows: list[dict[str, Any]]) -> bool:

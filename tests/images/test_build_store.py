@@ -155,11 +155,12 @@ def test_shares_of_an_array_of_jobs(make: Make, tmp_path: Path) -> None:
     assert contents(tmp_path / "store") == whole
 
 
-def test_a_damaged_shard_is_made_again(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1]), Path.touch])
+def test_a_damaged_shard_is_made_again(damage: Callable[[Path], object], make: Make, tmp_path: Path) -> None:
     make()
     before = contents(tmp_path / "store")
-    next((tmp_path / "store").glob("shard-00001-*.npy")).unlink()
-    assert make().decoded == 3
+    damage(next((tmp_path / "store").glob("shard-00001-*.npy")))
+    assert make().decoded == (0 if damage is Path.touch else 3)
     assert contents(tmp_path / "store") == before
 
 

@@ -30,10 +30,14 @@ def reference(pixels: Grey, rows: int, columns: int) -> NDArray[np.float64]:
 def test_real_images_within_one_grey_level(real_images: list[Path]) -> None:
     frame = Frame(224)
     out = np.empty((224, 224), dtype=np.uint8)
-    for path in real_images:
+    for at, path in enumerate(real_images):
         data = path.read_bytes()
-        decode_into(data, frame, out)
-        assert np.abs(out - reference(decode(data).pixels, 224, 224)).max() <= 1
+        pixels = decode(data).pixels
+        resized = resize(pixels, frame)
+        assert np.abs(resized - reference(pixels, 224, 224)).max() <= 1
+        if at % 9 == 0:
+            decode_into(data, frame, out)
+            assert np.array_equal(out, resized)
 
 
 @pytest.mark.parametrize("side", [64, 100, 299, 512])
