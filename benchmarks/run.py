@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,18 +72,17 @@ def _measure(parts: list[str], folder: Path, *, scale: float, runs: int) -> str:
         run(build.build_command(catalog, "--root", data))
     if "plus" in parts:
         section("With CheXpert Plus", build.with_plus(folder, data, plus_catalog, scale=scale, runs=runs), memory=True)
-    if "help" in parts:
-        section("Help", commands.helps(runs=runs))
-    if "queries" in parts:
-        section("Named queries", commands.queries(catalog, runs=runs))
-    if "looks" in parts:
-        section("Other commands", commands.looks(catalog, runs=runs), memory=True)
-    if "splits" in parts:
-        section("Splitting a million images", splits.figures(runs=runs), memory=True)
-    if "audit" in parts:
-        section("Auditing a model", audit.figures(runs=runs), memory=True)
-    if "images" in parts:
-        section("Images", images.figures(runs=runs), memory=True)
+    others: dict[str, tuple[str, Callable[[], list[Figure]], bool]] = {
+        "help": ("Help", lambda: commands.helps(runs=runs), False),
+        "queries": ("Named queries", lambda: commands.queries(catalog, runs=runs), False),
+        "looks": ("Other commands", lambda: commands.looks(catalog, runs=runs), True),
+        "splits": ("Splitting a million images", lambda: splits.figures(runs=runs), True),
+        "audit": ("Auditing a model", lambda: audit.figures(runs=runs), True),
+        "images": ("Images", lambda: images.figures(runs=runs), True),
+    }
+    for part, (title, figures, memory) in others.items():
+        if part in parts:
+            section(title, figures(), memory=memory)
     texts.insert(2, report.summary(sections))
     print(texts[2], flush=True)
     return "\n\n".join(texts) + "\n"
