@@ -12,6 +12,8 @@ import cxrdata
 from cxrdata.audit.result import Audit
 from cxrdata.report.audit_tables import markdown_page
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def chexnet(real_data: Path, nih_catalog: Path) -> Audit:
@@ -67,3 +69,17 @@ def test_the_table_for_a_paper(chexnet: Audit) -> None:
     page = markdown_page(chexnet)
     assert page.count("\n| ") == 16
     assert "policy: ignore" in page
+
+
+def test_the_table_of_the_readme(real_data: Path, nih_catalog: Path) -> None:
+    """Its command prints it, to the last digit."""
+    whole = cxrdata.audit(
+        predictions=real_data / "chexnet" / "preds.csv.gz",
+        catalog=nih_catalog,
+        by=["sex", "age_group:pediatric_adult", "view"],
+        metrics=["auroc"],
+    )
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in markdown_page(whole).splitlines() if line.startswith(("| ", "AUROC: "))]
+    assert len(lines) == 17
+    assert [line for line in lines if line not in readme] == []
