@@ -54,13 +54,14 @@ def prevalence(catalog: Catalog, tallies: Tallies) -> pl.DataFrame:
         "SELECT DISTINCT dataset, labeler, finding FROM label_counts WHERE finding IS NOT NULL ORDER BY ALL"
     )
     by_patient = catalog.sql("SELECT dataset, patient_ids FROM datasets WHERE in_build ORDER BY dataset")
+    by_finding: dict[tuple[str, str], set[str]] = {}
+    for dataset, labeler, finding in assessed.iter_rows():
+        by_finding.setdefault((dataset, finding), set()).add(labeler)
     rows: list[tuple[object, ...]] = []
     for dataset, patient_ids in by_patient.iter_rows():
-        labelers: dict[str, frozenset[str]] = {
-            finding: frozenset(assessed.filter(dataset=dataset, finding=finding)["labeler"].to_list())
-            for finding in findings
+        labelers = {
+            finding: frozenset(by_finding[dataset, finding]) for finding in findings if (dataset, finding) in by_finding
         }
-        labelers = {finding: names for finding, names in labelers.items() if names}
         if labelers:
             sums = _sums(catalog, dataset, list(labelers))
             rows += _of_dataset(sums, dataset, labelers, tallies, by_patient=bool(patient_ids))
@@ -92,6 +93,7 @@ def _of_dataset(
         found[attribute] = _moments(
             used, attribute, {f: kinds[names] for f, names in labelers.items()}, by_patient=by_patient
         )
+    no_group = {attribute: tallies.hidden(dataset, attribute) for attribute in ATTRIBUTES[1:]}
     rows: list[tuple[object, ...]] = []
     for finding in labelers:
         whole = {key: one for key, one in found[ALL].items() if key[1] == finding}
@@ -103,9 +105,7 @@ def _of_dataset(
             hidden = (
                 top
                 if attribute == ALL
-                else _masked_groups(
-                    groups, whole[ALL, finding], top, tallies.hidden(dataset, attribute), tallies.min_cell
-                )
+                else _masked_groups(groups, whole[ALL, finding], top, no_group[attribute], tallies.min_cell)
             )
             rows += [
                 _row(dataset, attribute, value, finding, one, hidden, tallies.min_cell)

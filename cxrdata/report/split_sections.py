@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 _ORDER = ("train", "valid", "calibration", "test", "test_healthy_adult", "test_pediatric")
-_PERSON = "coalesce(i.patient_id, i.image_id)"
+_PERSON = "hash(coalesce(i.patient_id, i.image_id))"
 
 
 def split_section(catalog: Catalog, name: str, tallies: Tallies) -> Section:
@@ -139,15 +139,20 @@ def _counts(catalog: Catalog, name: str) -> pl.DataFrame:
     findings = catalog.sql(
         "SELECT finding, list(DISTINCT l.dataset) AS datasets FROM findings JOIN label_counts AS l USING (finding) GROUP BY finding, finding_order ORDER BY finding_order"
     )
-    positive = ", ".join(
-        f"count(*) FILTER (l.{quoted(finding)} = 1) AS {quoted(finding)}, count(DISTINCT {_PERSON}) FILTER (l.{quoted(finding)} = 1) AS {quoted(finding + ' persons')}, "
-        f"count(DISTINCT {_PERSON}) FILTER (l.{quoted(finding)} IS DISTINCT FROM 1) AS {quoted(finding + ' others')}"
-        for finding in findings["finding"]
+    by_person = ", ".join(f"count(*) FILTER (l.{quoted(name)} = 1) AS {quoted(name)}" for name in findings["finding"])
+    counted = ", ".join(
+        f"sum({quoted(name)})::BIGINT AS {quoted(name)}, count(*) FILTER ({quoted(name)} > 0) AS {quoted(name + ' persons')}, "
+        f"count(*) FILTER ({quoted(name)} < n) AS {quoted(name + ' others')}"
+        for name in findings["finding"]
     )
-    if positive:
-        wide = catalog.sql(f"""SELECT dataset, s.split, count(*) AS n, count(DISTINCT {_PERSON}) AS people, {positive}
-            FROM splits AS s JOIN images AS i USING (dataset, image_id) JOIN image_labels AS l USING (dataset, image_id)
-            WHERE s.split_name = {literal(name)} AND l.labeler IS NOT NULL GROUP BY ALL ORDER BY ALL""")
+    if findings.height:
+        wide = catalog.sql(f"""
+            WITH people AS (
+              SELECT dataset, s.split, {_PERSON} AS person, count(*) AS n, {by_person}
+              FROM splits AS s JOIN images AS i USING (dataset, image_id) JOIN image_labels AS l USING (dataset, image_id)
+              WHERE s.split_name = {literal(name)} AND l.labeler IS NOT NULL GROUP BY ALL
+            )
+            SELECT dataset, split, sum(n)::BIGINT AS n, count(*) AS people, {counted} FROM people GROUP BY ALL ORDER BY ALL""")
         for finding, datasets in findings.iter_rows():
             frames.append(
                 wide.filter(pl.col("dataset").is_in(datasets)).select(
