@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,12 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import (
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+)
 
 from cxrdata.errors import CxrError
 from cxrdata.images.decode import Grey, decode
@@ -111,6 +117,38 @@ def test_jpeg_2000(chest: Grey) -> None:
     made = dataset(chest.astype(np.uint16) * 16)
     made.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg")
     assert np.array_equal(decode(file(made)).pixels, decode(file(dataset(chest.astype(np.uint16) * 16))).pixels)
+
+
+def test_jpeg_lossless(chest: Grey, tmp_path: Path) -> None:
+    gdcm = pytest.importorskip("gdcm", reason="needs the extra cxrdata[dicom]")
+    plain = dataset(chest.astype(np.uint16) * 16)
+    (tmp_path / "plain.dcm").write_bytes(file(plain))
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(tmp_path / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(tmp_path / "lossless.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    data = (tmp_path / "lossless.dcm").read_bytes()
+    assert pydicom.dcmread(io.BytesIO(data)).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+    assert np.array_equal(decode(data).pixels, decode(file(plain)).pixels)
+
+
+def test_compression_without_a_decoder(monkeypatch: pytest.MonkeyPatch, chest: Grey) -> None:
+    made = dataset(chest.astype(np.uint16) * 16)
+    made.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    made.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+    made["PixelData"].is_undefined_length = True
+    from pydicom.pixels.decoders import JPEGLosslessSV1Decoder
+
+    monkeypatch.setattr(JPEGLosslessSV1Decoder, "_available", {})
+    assert refused(file(made)) == "CXR-145"
 
 
 def test_files_without_pixels_or_syntax() -> None:
