@@ -49,6 +49,7 @@ test: $(VENV)/test browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not soak'
 
 soak: $(VENV)/test
+	$(PIP) -e '.[ray]'
 	$(BIN)/python -m pytest -m soak
 
 bench: $(VENV)/test

@@ -47,6 +47,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.soak
 def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra cxrdata[ray]")
     rows = []
