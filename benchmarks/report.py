@@ -16,7 +16,7 @@ _VERSIONS = ("polars", "duckdb", "pyarrow", "pandera", "pandas", "numpy", "cxrda
 _BUSY = 0.5  # cores; above it a figure says more of the neighbours than of us
 HOW_TO = """# Benchmarks
 
-`make bench` measures; `python -m benchmarks.run --write` also writes this page. `--only build,plus,help,queries,looks,splits,audit`
+`make bench` measures; `python -m benchmarks.run --write` also writes this page. `--only build,plus,help,queries,looks,splits,audit,images`
 chooses, `--data DIR` keeps the synthetic data (about 2 GB with CheXpert Plus) for the next time.
 
 The data are `cxrdata synth --scale 1`: six datasets at official size. A build is a whole process on two cores, with
