@@ -8,6 +8,7 @@ not at all holds Ctrl-C back and answers it where it is safe. A second Ctrl-C is
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,33 @@ def held_back() -> Iterator[Interrupts]:
     finally:
         signal.signal(signal.SIGINT, handler)
     interrupts.check()
+
+
+@contextmanager
+def on_ctrl_c(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` on another thread as soon as Ctrl-C comes: Python itself answers only when the engine that the main
+    thread is in returns or looks, which DuckDB does between tasks that may last. Does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)  # noqa: FBT003 - its only form
+    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while numbers := woken.recv(64):
+            if signal.SIGINT in numbers:
+                stop()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        waker.close()
+        watcher.join()
+        woken.close()
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cxrdata.interrupts import Interrupts, held_back, in_threads
+from cxrdata.interrupts import Interrupts, held_back, in_threads, on_ctrl_c
 
 
 def ctrl_c() -> None:
@@ -85,6 +85,16 @@ def test_what_was_noted_is_answered_before_waiting() -> None:
             yield "not reached"
 
     assert steps_until_interrupted(work) == []
+
+
+def test_an_engine_is_stopped_that_does_not_look() -> None:
+    stopped = threading.Event()
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), on_ctrl_c(stopped.set):
+        ctrl_c()
+    assert stopped.wait(5)
+    assert threading.active_count() == before
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_results_are_in_the_items_order() -> None:

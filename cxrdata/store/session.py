@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 
 from cxrdata.errors import CxrError, nearest
+from cxrdata.interrupts import on_ctrl_c
 from cxrdata.schemas.registered import IMAGE_FILES, SPLITS
 from cxrdata.schemas.views import VIEWS
 from cxrdata.store.damage import damage, mend
@@ -152,7 +153,8 @@ def time_limit(connection: duckdb.DuckDBPyConnection, seconds: float | None) -> 
         timer.daemon = True
         timer.start()
     try:
-        yield
+        with on_ctrl_c(connection.interrupt):
+            yield
     except duckdb.InterruptException as error:
         if expired.is_set():
             raise CxrError(
