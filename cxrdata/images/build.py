@@ -6,13 +6,10 @@ many (`--shard i/n`, an array of jobs), goes on where things stand. Whoever find
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +22,7 @@ from cxrdata.images.shards import PART_SCHEMA, ShardTask
 from cxrdata.images.store import FORMAT, INDEX_SCHEMA, KEY, REFUSED_SCHEMA, StoreFolder
 from cxrdata.stages import make_private, remove_unfinished, sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
-from cxrdata.store.publish import replace_text, writing
+from cxrdata.store.publish import holding, replace_text, writing
 
 # What a worker holds in memory at a time, and what an interrupted one has to do again.
 SHARD_BYTES = 64 << 20
@@ -77,7 +74,7 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
         raise CxrError("CXR-502", f"--shard {part_of}/{parts} is no share", fix="--shard I/N with I from 1 to N")
     with writing(folder.path):
         make_private(folder.parts)
-    with _lock(folder, alone=parts == 1):
+    with holding(folder.lock, folder.path, what="store", alone=parts == 1):
         _same_frame(folder, request.frame)
         if parts == 1:
             remove_unfinished(folder.path)
@@ -101,28 +98,6 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
         len(missing),
         time.monotonic() - started,
     )
-
-
-@contextmanager
-def _lock(folder: StoreFolder, *, alone: bool) -> Iterator[None]:
-    """Hold the store: alone, or together with the other shares of one build."""
-    with writing(folder.path):
-        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CxrError(
-                "CXR-603",
-                "another build is writing this store",
-                where=str(folder.path),
-                fix="wait until it has finished",
-            ) from error
-        except OSError:
-            pass  # a share without locks: two builds at once are then the user's to avoid
-        yield
-    finally:
-        os.close(handle)
 
 
 def _same_frame(folder: StoreFolder, frame: Frame) -> None:

@@ -46,21 +46,30 @@ def crash_point(number: int) -> None:
 
 @contextmanager
 def locked(folder: CatalogFolder) -> Iterator[None]:
-    """Hold the catalog's lock while building. The lock dies with the process.
-
-    Raises CxrError: CXR-602 not writable, CXR-603 another build runs.
-    """
+    """Hold the catalog's lock while building. Raises CxrError: CXR-602 not writable, CXR-603 another build runs."""
     with writing(folder.path):
         make_private(folder.cache)
-        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    with holding(folder.lock, folder.path, what="catalog"):
+        yield
+
+
+@contextmanager
+def holding(lock: Path, folder: Path, *, what: str, alone: bool = True) -> Iterator[None]:
+    """Hold a folder by its lock file, which is made: alone, or together with others that do not ask to be. The lock dies
+    with the process. `what` the folder is, in a word.
+
+    Raises CxrError: CXR-602 not writable, CXR-603 held already.
+    """
+    with writing(folder):
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CxrError(
                 "CXR-603",
-                "another build is writing this catalog",
-                where=folder.path.name,
+                f"another build is writing this {what}",
+                where=folder.name,
                 fix="wait until it has finished",
             ) from error
         except OSError:
