@@ -13,7 +13,7 @@ from cxrdata.audit.delong import delong
 from cxrdata.audit.intervals import Interval
 from cxrdata.audit.metrics import COUNTS, METRICS, NEED_THRESHOLD
 from cxrdata.audit.ordered import Floats
-from cxrdata.audit.rows import head, interval_columns, is_masked, unstable
+from cxrdata.audit.rows import head, interval_columns, is_masked, masked, unstable
 from cxrdata.audit.subject import Part, Subject
 
 COMPARED = set(METRICS) - {*COUNTS, "prevalence"}
@@ -60,7 +60,7 @@ def _same_images(first: Subject, second: Subject) -> bool:
 def _row(first: Subject, second: Subject, one: Part, other: Part, metric: str, group: int) -> dict[str, Any]:
     row = head(first, one, group) | {"metric": f"{metric}_difference"}
     if is_masked(first, one, group):
-        return row | {"note": f"masked: fewer than {first.request.min_cell} patients"}
+        return row | masked(first)
     request, at = first.request, first.request.metrics.index(metric)
     estimate = float(one.points[at, group] - other.points[at, group])
     if math.isnan(estimate):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+UNSTABLE = 10  # positives, or negatives, under which a row says that it is unstable
 OVERALL = "overall"  # the `group_by` of rows about everybody; their `group_value` is null
 
 ROW_SCHEMA: dict[str, pl.DataType] = {

@@ -17,7 +17,7 @@ from cxrdata.audit.fairness import gap_rows
 from cxrdata.audit.intervals import Interval, interval_of
 from cxrdata.audit.metrics import why_undefined
 from cxrdata.audit.request import AuditRequest
-from cxrdata.audit.rows import head, interval_columns, is_masked, unstable
+from cxrdata.audit.rows import head, interval_columns, is_masked, masked, unstable
 from cxrdata.audit.subject import Part, Subject, rows_at_once
 from cxrdata.errors import CxrError
 from cxrdata.interrupts import in_threads
@@ -48,14 +48,17 @@ def evaluate(scored: Sequence[Scored], request: AuditRequest) -> pl.DataFrame:
         rows += [row | {"at": len(scored)} for row in comparison_rows(subjects)] if request.compare else []
     rows.sort(key=operator.itemgetter("at"))
     frame = pl.DataFrame(rows, schema=ROW_SCHEMA, orient="row")
-    return frame if request.adjust == "none" else _with_adjusted(frame, request.adjust)
+    # Differences between models are one family, whichever two they are of.
+    family = pl.Series("family", ["models" if row["at"] == len(scored) else row["model"] for row in rows], pl.String)
+    return frame if request.adjust == "none" else _with_adjusted(frame, family, request.adjust)
 
 
-def _with_adjusted(frame: pl.DataFrame, method: str) -> pl.DataFrame:
-    """P values adjusted within each family: the tests of one metric of one model, over all labels and groups."""
+def _with_adjusted(frame: pl.DataFrame, family: pl.Series, method: str) -> pl.DataFrame:
+    """P values adjusted within each family: the tests of one metric of one model, over all labels and groups; or between
+    all models."""
     result = np.full(frame.height, math.nan)
     p_values = frame["p_value"].fill_null(math.nan).to_numpy()
-    for rows in frame.with_row_index("at").group_by("model", "metric").agg("at")["at"]:
+    for rows in frame.with_columns(family).with_row_index("at").group_by("family", "metric").agg("at")["at"]:
         result[rows.to_numpy()] = adjusted(p_values[rows.to_numpy()], method)
     return frame.with_columns(p_adjusted=pl.Series(result).fill_nan(None))
 
@@ -101,7 +104,7 @@ def subject_rows(subject: Subject) -> list[dict[str, Any]]:
 def _row(subject: Subject, part: Part, metric: str, group: int) -> dict[str, Any]:
     row = head(subject, part, group) | {"metric": metric}
     if is_masked(subject, part, group):
-        return row | {"note": f"masked: fewer than {subject.request.min_cell} patients"}
+        return row | masked(subject)
     at = subject.request.metrics.index(metric)
     n_positive, n_negative = row["n_positive"], row["n"] - row["n_positive"]
     estimate = float(part.points[at, group])
@@ -127,7 +130,7 @@ def _threshold_rows(subject: Subject) -> list[dict[str, Any]]:
         row = head(subject, part, group) | {"metric": THRESHOLD}
         row |= {"n": int(chooser.n[group]), "n_positive": int(chooser.n_positive[group])}
         if is_masked(subject, part, group):
-            rows.append(row | {"note": f"masked: fewer than {request.min_cell} patients"})
+            rows.append(row | masked(subject))
             continue
         estimate = float(chooser.thresholds[0, group])
         rule = f"chosen by {chooser.rule}" if chooser.rule.kind != "fixed" else "fixed"

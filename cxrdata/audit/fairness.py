@@ -3,8 +3,10 @@
 Masked and undefined groups take no part. For each metric:
 `M_difference` of each group: its value less that of the reference, the group with the most images (the first of equals).
 `M_gap`: the highest value less the lowest. `M_ratio`: the lowest over the highest. `M_worst`: the worst group's value.
-The interval of a gap is that of the difference between the two groups that are furthest apart in the data. So it may reach
-below 0: then which of them is ahead is not certain.
+A gap, ratio or criterion of more than two groups has no interval: its groups were chosen on the data, and the interval of the
+difference of those two would leave 0 out in half of all data without any gap. The permutation test knows of the choice, and
+the differences have intervals. Of two groups the interval is that of their difference, so it may reach below 0: then which
+of them is ahead is not certain. Differences of groups with under 10 positives or negatives are from the intervals of both.
 
 Criteria (Hardt, Price, Srebro, NeurIPS 2016; Feldman et al., KDD 2015), each over all groups:
 `equal_opportunity_difference` and `equalised_odds_positive`: gap of the TPR. `equalised_odds_negative`: gap of the TNR, which
@@ -19,7 +21,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from cxrdata.audit.data import OVERALL
+from cxrdata.audit.data import OVERALL, UNSTABLE
 from cxrdata.audit.intervals import Interval, interval_of, of_rate
 from cxrdata.audit.metrics import CALIBRATION, COMPOSITE, NEED_THRESHOLD, RANKING, SHARES
 from cxrdata.audit.ordered import Floats, ratio
@@ -94,17 +96,22 @@ class Compared:
         if math.isnan(estimate):
             return row | {"note": "undefined: division by 0"}
         found = Interval()
-        if subject.request.bootstrap:
+        chosen = group is None and len(self.defined) > 2
+        few = min(self._fewest(high, low, positive=True), self._fewest(high, low, positive=False)) < UNSTABLE
+        by_ends = self._needs_wilson(high, low) or (few and self.metric in {"auroc", *SHARES})
+        if chosen:
+            found = Interval(note="no interval: these groups were chosen on the data; see the differences and the test")
+        elif by_ends and form == "gap":
+            found = self._of_ends(high, low, estimate)
+        elif by_ends:
+            found = Interval(note="no interval: a rate of 0 or 1, or under 10 positives or negatives")
+        elif subject.request.bootstrap:
             values = combine(part.replicates[:, self.at, high], part.replicates[:, self.at, low])
             jackknife = None
             if len(part.jackknife):
                 jackknife = combine(part.jackknife[:, self.at, high], part.jackknife[:, self.at, low])
             anew = subject.request.rederive and self.metric in NEED_THRESHOLD and part.margins is None
             found = Interval.of_replicates(subject.request, values, estimate, jackknife, rederived=anew)
-        if form == "gap" and self._needs_wilson(high, low):
-            found = self._of_wilson(high, low, estimate)
-        elif form != "gap" and self._needs_wilson(high, low):
-            found = Interval(note="no interval: a rate of 0 or 1")
         notes = [unstable(self._fewest(high, low, positive=True), self._fewest(high, low, positive=False))]
         if group is None:
             notes.append(f"highest {part.values[high]}, lowest {part.values[low]}")
@@ -119,14 +126,21 @@ class Compared:
         extreme = {float(self.part.points[self.at, g]) for g in (high, low)} & {0.0, 1.0}
         return self.metric in SHARES and bool(extreme)
 
-    def _of_wilson(self, high: int, low: int, estimate: float) -> Interval:
-        """The difference of two rates from their Wilson intervals (Newcombe, Stat Med 17:873, 1998, method 10)."""
-        above, below = (of_rate(self.subject, self.part, self.metric, g, "wilson") for g in (high, low))
+    def _of_ends(self, high: int, low: int, estimate: float) -> Interval:
+        """The difference of two rates or AUROCs from the intervals of each (Newcombe, Stat Med 17:873, 1998, method 10)."""
+        above, below = (
+            of_rate(self.subject, self.part, self.metric, g, "wilson")
+            if self.metric in SHARES
+            else interval_of(self.subject, self.part, self.metric, g)
+            for g in (high, low)
+        )
         p, q = (float(self.part.points[self.at, g]) for g in (high, low))
+        if math.isnan(above.low + above.high + below.low + below.high):
+            return Interval(note="no interval: one of the two groups has none")
         return Interval(
             estimate - math.hypot(p - above.low, below.high - q),
             estimate + math.hypot(above.high - p, q - below.low),
-            "Newcombe, from Wilson intervals",
+            f"Newcombe, from {'Wilson intervals' if self.metric in SHARES else 'both intervals'}",
         )
 
 
@@ -159,6 +173,8 @@ def _of_metric(compared: Compared, reference: int, tested: Tested | None) -> lis
             "estimate": float(part.points[compared.at, worst]),
         }
         found = interval_of(subject, part, metric, worst)
+        if len(compared.defined) > 2:
+            found = Interval(note="no interval: the group was chosen on the data; its own row has one")
         notes = [unstable(row["n_positive"], row["n"] - row["n_positive"]), found.note]
         rows.append(row | interval_columns(subject, found, notes))
     return rows

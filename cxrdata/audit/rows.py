@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cxrdata.audit.data import OVERALL
+from cxrdata.audit.data import OVERALL, UNSTABLE
 from cxrdata.audit.intervals import Interval
 from cxrdata.audit.subject import Part, Subject
 from cxrdata.wording import counted
-
-UNSTABLE = 10  # positives, or negatives, under which a row says that it is unstable
 
 
 def head(subject: Subject, part: Part, group: int | None) -> dict[str, Any]:
@@ -32,6 +30,11 @@ def head(subject: Subject, part: Part, group: int | None) -> dict[str, Any]:
 def is_masked(subject: Subject, part: Part, group: int) -> bool:
     """Too few patients to be shown; a group of nobody has nothing to hide, and everybody is no cell."""
     return part.by != OVERALL and 0 < part.n_patients[group] < subject.request.min_cell
+
+
+def masked(subject: Subject) -> dict[str, Any]:
+    """What a masked row holds instead of its figures; N stands in every row."""
+    return {"n_positive": None, "note": f"masked: fewer than {subject.request.min_cell} patients"}
 
 
 def interval_columns(subject: Subject, found: Interval, notes: Sequence[str]) -> dict[str, Any]:

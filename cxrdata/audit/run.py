@@ -86,6 +86,7 @@ def audit(
     Raises CxrError: CXR-120 to CXR-128 for what the files hold, CXR-501, CXR-502 for names and wishes that do not fit, and
     those of reading a table.
     """
+    labels, by, metrics = (_names(one) for one in (labels, by, metrics))
     source = _source(catalog, truth_from, dataset, truth)
     wish = Policy.read(policy)
     models = _models(source, _tables(predictions), labels, order, key, compare=compare)
@@ -134,7 +135,15 @@ def audit(
         edges = _age_edges(source, attributes)
         rows += [age_trend(one, ages_of(one, models, judged), request, edges=edges) for one in tests]
     classes = confusion(tests, judged.classes)
-    return Audit(pl.concat(rows), judged.left_out, calibration.warnings, notes, classes, tests, min_cell)
+    frame = pl.concat(rows)
+    if judged.frame.height and judged.without_patient == judged.frame.height:  # the unit is then the image
+        frame = frame.with_columns(pl.col("method").str.replace_all("patient", "image", literal=True))
+    return Audit(frame, judged.left_out, calibration.warnings, notes, classes, tests, min_cell)
+
+
+def _names(given: Any) -> Any:  # noqa: ANN401
+    """One name, from Python, is a list of one."""
+    return (given,) if isinstance(given, str) else given
 
 
 def _age_edges(source: TruthSource, attributes: Sequence[str]) -> list[float]:
@@ -169,6 +178,8 @@ def _tables(predictions: Any) -> list[Table]:  # noqa: ANN401
     if isinstance(predictions, Mapping):
         return [Table.of(frame, name) for name, frame in predictions.items()]
     several = isinstance(predictions, list | tuple)
+    if several and not predictions:
+        raise CxrError("CXR-502", "there are no predictions to audit", fix="name a file, or give a frame")
     return [Table.of(one) for one in (predictions if several else [predictions])]
 
 

@@ -2,7 +2,8 @@
 
 The correlation of a handful of bin means is nearly always high and says nothing of its uncertainty; so beside it stands
 the slope of a logistic regression of each image's error on age by generalised estimating equations (Liang and Zeger,
-Biometrika 73:13, 1986), with an exchangeable correlation within patients and robust errors.
+Biometrika 73:13, 1986), with patients as clusters, an independence working correlation and robust errors: the slope is then
+that of the images as they are. An exchangeable one would weigh down patients with many images, who are sicker.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ def _correlation(
         for one in (drawn, drawn * called[inside], drawn * ages[inside])
     ]
 
+    enough = (sums[0] > 0).sum(axis=0) >= request.min_cell  # patients: one of a few would move the correlation far
+    sums = [one[:, enough] for one in sums]
+
     def correlations(counts: Counts) -> Floats:
         weight, wrong, years = (counts @ one for one in sums)
         return _pearson(ratio(years, weight), ratio(wrong, weight))
@@ -100,8 +104,13 @@ def _correlation(
     estimate = float(correlations(np.ones((1, k), np.int32))[0])
     row: dict[str, Any] = {"metric": _NAMES[0]}
     if math.isnan(estimate):
-        return row | {"note": "undefined: fewer than three age bins with negatives, or the same FPR in all"}
-    row |= {"estimate": estimate, "note": f"over {counted(int((sums[0].sum(axis=0) > 0).sum()), 'age bin')}"}
+        return row | {
+            "note": f"undefined: fewer than three age bins with {request.min_cell} patients that have negatives, or the same FPR in all"
+        }
+    row |= {
+        "estimate": estimate,
+        "note": f"over {counted(int(enough.sum()), 'age bin')} of at least {request.min_cell} patients",
+    }
     if not request.bootstrap:
         return row
     step = rows_at_once(k * bins)
@@ -134,14 +143,12 @@ def _slope(
         raise CxrError("CXR-604", "the age trend needs statsmodels", fix="pip install 'cxrdata[stats]'") from error
     order = np.argsort(who, kind="stable")
     decades = (ages[order] - ages.mean()) / _DECADE
-    repeated = len(np.unique(who)) < len(who)
-    within = sm.cov_struct.Exchangeable() if repeated else sm.cov_struct.Independence()
     model = sm.GEE(
         called[order].astype(np.float64),
         sm.add_constant(decades),
         groups=who[order],
         family=sm.families.Binomial(),
-        cov_struct=within,
+        cov_struct=sm.cov_struct.Independence(),
         weights=weights[order],
     )
     # On data that a regression cannot be fitted to, statsmodels warns and goes on with nonsense.
@@ -161,6 +168,6 @@ def _slope(
         "ci_low": low,
         "ci_high": high,
         "p_value": p_value,
-        "method": f"GEE, logit, {'exchangeable' if repeated else 'independent'} within patients, robust",
+        "method": "GEE, logit, independence, robust by patient",
         "note": "odds ratio of ten years",
     }

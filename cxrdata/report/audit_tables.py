@@ -75,9 +75,11 @@ def _heads(columns: list[tuple[str, str | None]]) -> list[str]:
 
 def _cell(row: dict[str, object]) -> str:
     note = str(row["note"] or "")
+    if note.startswith(MASKED):
+        return MASKED
     counts = f"{row['n_positive']:,}/{row['n']:,}"
     if row["estimate"] is None:
-        return MASKED if note.startswith(MASKED) else f"{UNDEFINED}; {counts}"
+        return f"{UNDEFINED}; {counts}"
     low, high = row["ci_low"], row["ci_high"]
     interval = f" ({low:.{_DIGITS}f}–{high:.{_DIGITS}f})" if low is not None and high is not None else ""  # noqa: RUF001 - ranges
     return f"{row['estimate']:.{_DIGITS}f}{interval}; {counts}{UNSTABLE if 'unstable' in note else ''}"

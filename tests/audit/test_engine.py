@@ -162,10 +162,10 @@ def test_replicates_without_a_value_are_told() -> None:
     scored = plain()
     positive = np.zeros_like(scored.positive)
     positive[0] = True
-    rows = evaluate([replace(scored, positive=positive)], FEW)
+    rows = evaluate([replace(scored, positive=positive)], replace(FEW, metrics=("auprc",)))
     # The patient of the only positive is in two replicates of three.
     assert re.search(
-        r"undefined in \d\d replicates, which do not count", str(_one(rows, group_by="overall", metric="auroc")["note"])
+        r"undefined in \d\d replicates, which do not count", str(_one(rows, group_by="overall", metric="auprc")["note"])
     )
 
 
@@ -181,9 +181,12 @@ def test_mostly_undefined_replicates_give_no_interval() -> None:
     positive[first], positive[last] = True, False
     scores[first], scores[last] = [0.2, 0.6], [0.1, 0.4]
     scored = replace(scored, positive=positive, scores=scores, groupings=(Grouping("site", ("most", "two"), site),))
-    row = _one(evaluate([scored], replace(FEW, min_cell=0)), group_value="two", metric="auroc")
-    assert (row["estimate"], row["ci_low"], row["method"]) == (0.75, None, None)
+    request = replace(FEW, min_cell=0, metrics=("auroc", "auprc"))
+    row = _one(evaluate([scored], request), group_value="two", metric="auprc")
+    assert (row["ci_low"], row["method"]) == (None, None)
     assert re.search(r"no interval: undefined in \d\d of 100 replicates", str(row["note"]))
+    ranked = _one(evaluate([scored], request), group_value="two", metric="auroc")
+    assert (ranked["estimate"], ranked["method"]) == (0.75, "Newcombe, on the number of patients")
 
 
 @pytest.mark.parametrize(
@@ -337,3 +340,16 @@ def test_nobody_at_all_is_an_answer() -> None:
     rows = evaluate([empty], replace(FEW, gaps=True, interval="bca"))
     assert rows.filter(pl.col("metric") != "threshold")["estimate"].drop_nulls().is_empty()
     assert _one(rows, group_by="overall", metric="auroc")["note"] == "undefined: no images"
+
+
+def test_gaps_of_more_than_two_groups_have_no_interval() -> None:
+    """Their groups were chosen on the data: the interval of that difference would leave 0 out without any gap."""
+    scored = plain()
+    three = np.arange(len(scored.scores), dtype=np.int32) % 3
+    scored = replace(scored, groupings=(Grouping("site", ("a", "b", "c"), three),))
+    rows = evaluate([scored], replace(FEW, min_cell=0, permutations=50, gaps=True))
+    gap = _one(rows, metric="auroc_gap")
+    assert (gap["ci_low"], gap["ci_high"]) == (None, None)
+    assert "chosen on the data" in str(gap["note"])
+    assert gap["p_value"] is not None
+    assert rows.filter(metric="auroc_difference")["ci_low"].null_count() == 0

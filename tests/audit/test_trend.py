@@ -55,7 +55,7 @@ def test_the_correlation_is_that_of_scipy_over_the_bins() -> None:
     expected = pearsonr(*np.array(means).T).statistic
     found = age_trend(scored, ages, REQUEST).row(0, named=True)
     assert found["estimate"] == pytest.approx(expected, abs=1e-12)
-    assert found["note"] == "over 5 age bins"
+    assert found["note"] == "over 5 age bins of at least 11 patients"
 
 
 def test_one_image_a_patient_is_a_logistic_regression() -> None:
@@ -103,7 +103,7 @@ def test_an_age_on_an_edge_is_in_the_older_bin() -> None:
     scored, _ = _aged(0.0)
     ages = np.random.default_rng(0).choice([18.0, 25.0, 40.0], 2000)
     on_edges = age_trend(scored, ages, REQUEST, edges=(18, 25, 40, 60)).row(0, named=True)
-    assert on_edges["note"] == "over 3 age bins"
+    assert on_edges["note"] == "over 3 age bins of at least 11 patients"
     assert (
         on_edges["estimate"] == age_trend(scored, ages, REQUEST, edges=(17, 24, 39, 59)).row(0, named=True)["estimate"]
     )
