@@ -98,6 +98,9 @@ def audit(
     images, remarks = _images(source, models, split)
     whole = source.judged(images, wanted, attributes, wish, None)
     judged = whole if among is None else _among(source, images, wanted, attributes, wish, among)
+    if among is not None and judged.frame.height < images.height:
+        out = images.height - judged.frame.height
+        remarks = [*remarks, f"{counted(out, 'predicted image')} of {images.height:,} not {among} and left out"]
     tests = scored(models, judged, wanted, by=shown, cross=crossings)
     _check_labels(wanted, tests, models, explicit=bool(labels))
     check_targets(models, whole)
@@ -128,6 +131,8 @@ def audit(
         seed=seed,
         threads=threads,
     )
+    if rederive and (request.rule is None or request.rule.kind == "fixed"):
+        raise CxrError("CXR-502", "there is no threshold to choose anew", fix="--threshold youden, or no --rederive")
     notes = [note if len(models) == 1 else f"{model.name}: {note}" for model in models for note in model.notes]
     notes += [*remarks, *_left_open(wanted, tests, judged), *calibration.notes]
     rows = [evaluate(tests, request)]
@@ -135,6 +140,9 @@ def audit(
         edges = _age_edges(source, attributes)
         rows += [age_trend(one, ages_of(one, models, judged), request, edges=edges) for one in tests]
     classes = confusion(tests, judged.classes)
+    beyond = request.rule is not None and request.rule.kind == "fixed" and not 0 <= float(str(threshold)) <= 1
+    if beyond and any(one.probabilities for one in tests):
+        notes.append(f"the threshold {threshold} lies outside [0, 1], where all probabilities are on one side of it")
     frame = pl.concat(rows)
     if judged.frame.height and judged.without_patient == judged.frame.height:  # the unit is then the image
         frame = frame.with_columns(pl.col("method").str.replace_all("patient", "image", literal=True))
