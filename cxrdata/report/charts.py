@@ -43,7 +43,8 @@ def shares(frame: pl.DataFrame, *, row: str, part: str, order: Sequence[str], x_
 def intervals(
     frame: pl.DataFrame, *, y: str, part: str, order: Sequence[str], x_title: str, title: str, part_title: str
 ) -> Any:  # noqa: ANN401
-    """Dots with intervals, one row a `y` in the order of the frame; columns `percent`, `ci_low`, `ci_high`."""
+    """Dots with intervals, one row a `y` in the order of the frame; columns `percent`, `ci_low`, `ci_high`, and for the
+    tooltip `images_about`."""
     import altair as alt
 
     known = frame.filter(pl.col("percent").is_not_null())
@@ -57,7 +58,7 @@ def intervals(
     )
     beside = {"yOffset": alt.YOffset(f"{part}:N", sort=list(order))} if many else {}
     tooltip = [
-        alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{part}:N"), alt.Tooltip("images:Q", format=","), alt.Tooltip("positive:Q", format=","),
+        alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{part}:N"), alt.Tooltip("images_about:Q", format=","),
         *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("percent", "ci_low", "ci_high")),
     ]  # fmt: skip
     lines = base.mark_rule(strokeWidth=1.5).encode(
