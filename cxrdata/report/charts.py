@@ -105,7 +105,7 @@ def dots(
     )
     points = (
         alt.Chart(known)
-        .mark_point(filled=True, opacity=1, size=60)
+        .mark_point(filled=True, opacity=1, size=50)
         .encode(
             y=rows,
             x=alt.X("percent:Q"),
@@ -121,7 +121,7 @@ def dots(
         )
     )
     return (joined + points).properties(
-        width=_PANEL, height=alt.Step(max(18, 8 * len(order)), **{"for": "position"}), title=title
+        width=_PANEL, height=alt.Step(max(18, 11 * len(order)), **{"for": "position"}), title=title
     )
 
 
