@@ -115,7 +115,7 @@ def dots(
             tooltip=[
                 alt.Tooltip(f"{y}:N"),
                 alt.Tooltip(f"{part}:N"),
-                alt.Tooltip("images:Q", format=",.0f"),
+                *([alt.Tooltip("images:Q", format=",.0f")] if known["images"].is_not_null().any() else []),
                 alt.Tooltip("percent:Q", format=".1f"),
             ],
         )
