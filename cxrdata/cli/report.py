@@ -17,7 +17,7 @@ from cxrdata.errors import CxrError
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
-    help="The HTML file to write, .html or .htm.",
+    help="The HTML file to write.",
 )
 @click.option(
     "--figures",
