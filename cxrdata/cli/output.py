@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,36 @@ def write_text(content: str, out: Path | None) -> None:
             where=str(out),
             fix="name a file in a folder that exists and is writable",
         ) from error
+
+
+def check_places(out: Path, suffixes: Sequence[str], folder: Path | None = None) -> None:
+    """Before long work: that a file of one of these suffixes can be written to `out`, and that `folder` is there, or can be
+    made, and written to. Raises CxrError: CXR-502 another suffix, CXR-602 not writable."""
+    if out.suffix.lower() not in suffixes:
+        raise CxrError(
+            "CXR-502",
+            f"--out does not end in {' or '.join(suffixes)}, and nothing else is written",
+            where=str(out),
+            fix=f"--out {out.with_suffix(suffixes[0]).name}" if out.name else "name a file",
+        )
+    _check_folder(out.parent, "name a file in a folder that exists and is writable")
+    if out.exists() and not os.access(out, os.W_OK):
+        raise CxrError(
+            "CXR-602", "cannot write: the file is read-only", where=str(out), fix="name a file that can be written"
+        )
+    if folder is not None:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        _check_folder(there, "name a folder that can be made and written to")
+
+
+def _check_folder(folder: Path, fix: str) -> None:
+    if not folder.is_dir():
+        problem = "not a folder" if folder.exists() else "no such folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        problem = "the folder is not writable"
+    else:
+        return
+    raise CxrError("CXR-602", f"cannot write: {problem}", where=str(folder), fix=fix)
 
 
 def text(frame: pl.DataFrame, row_format: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.options import catalog_option, example, quiet_option
-from cxrdata.cli.output import progress, remark, tell_of, write_text
+from cxrdata.cli.output import check_places, progress, remark, tell_of, write_text
 from cxrdata.errors import CxrError
 
 
@@ -59,6 +59,7 @@ def report(
 
     if splits and no_splits:
         raise CxrError("CXR-502", "--split and --no-splits contradict each other", fix="give one of them")
+    check_places(out, (".html", ".htm"), figures)
     wanted = () if no_splits else (splits or None)
     with cxrdata.open(catalog) as opened, progress("counting", quiet=quiet):
         page, text = html_report(opened, min_cell=min_cell, splits=wanted, title=title)

@@ -46,7 +46,7 @@ def catalog_report(
         overview(contents, tallies),
         age_section(contents, tallies),
         people_section(tallies),
-        label_section(prevalence(catalog, tallies), contents),
+        label_section(prevalence(catalog, tallies), contents, min_cell=min_cell),
         missing_section(tallies),
         *(split_section(catalog, name, tallies) for name in names),
         ledger_section(tallies),

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from cxrdata.report.theme import CATEGORIES, colour
+from cxrdata.report.theme import CATEGORIES, SHAPES, colour
 
-_PANEL = 330  # pixels, of a chart that stands beside others
+_PANEL = 326  # pixels, of a chart that stands beside others
 _WIDE = 560
 
 
@@ -43,7 +43,8 @@ def shares(frame: pl.DataFrame, *, row: str, part: str, order: Sequence[str], x_
 def intervals(
     frame: pl.DataFrame, *, y: str, part: str, order: Sequence[str], x_title: str, title: str, part_title: str
 ) -> Any:  # noqa: ANN401
-    """Dots with intervals, one row a `y` in the order of the frame; columns `percent`, `ci_low`, `ci_high`."""
+    """Dots with intervals, one row a `y` in the order of the frame; columns `percent`, `ci_low`, `ci_high`, and for the
+    tooltip `images_about`."""
     import altair as alt
 
     known = frame.filter(pl.col("percent").is_not_null())
@@ -57,7 +58,7 @@ def intervals(
     )
     beside = {"yOffset": alt.YOffset(f"{part}:N", sort=list(order))} if many else {}
     tooltip = [
-        alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{part}:N"), alt.Tooltip("images:Q", format=","), alt.Tooltip("positive:Q", format=","),
+        alt.Tooltip(f"{y}:N"), alt.Tooltip(f"{part}:N"), alt.Tooltip("images_about:Q", format=","),
         *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("percent", "ci_low", "ci_high")),
     ]  # fmt: skip
     lines = base.mark_rule(strokeWidth=1.5).encode(
@@ -67,7 +68,11 @@ def intervals(
         **beside,
     )
     dots = base.mark_point(filled=True, opacity=1, size=28).encode(
-        x=alt.X("percent:Q"), color=colours, tooltip=tooltip, **beside
+        x=alt.X("percent:Q"),
+        color=colours,
+        tooltip=tooltip,
+        **beside,
+        **(_shape(part, order, part_title) if many else {}),
     )
     step = max(16, 7 * len(order))
     return (lines + dots).properties(
@@ -78,33 +83,46 @@ def intervals(
 def dots(
     frame: pl.DataFrame, *, y: str, part: str, order: Sequence[str], x_title: str, title: str, part_title: str
 ) -> Any:  # noqa: ANN401
-    """Dots on a line, one row a `y`, one dot a `part`, joined so that the eye sees how far they lie apart."""
+    """Dots on a line, one row a `y`, one dot a `part`, one below the other so that none covers another, joined so that
+    the eye sees how far they lie apart."""
     import altair as alt
 
-    known = frame.filter(pl.col("percent").is_not_null())
+    known = frame.filter(pl.col("percent").is_not_null()).with_columns(
+        _rank=pl.col(part).replace_strict({name: at for at, name in enumerate(order)}, default=len(order))
+    )
     rows = alt.Y(f"{y}:N", title=None, sort=None)
+    beside = alt.YOffset(f"{part}:N", sort=list(order))
     joined = (
         alt.Chart(known)
         .mark_line(color=colour("line"), strokeWidth=3)
-        .encode(y=rows, x=alt.X("percent:Q", title=x_title), detail=alt.Detail(f"{y}:N"))
+        .encode(
+            y=rows,
+            x=alt.X("percent:Q", title=x_title),
+            detail=alt.Detail(f"{y}:N"),
+            yOffset=beside,
+            order=alt.Order("_rank:Q"),
+        )
     )
     points = (
         alt.Chart(known)
-        .mark_point(filled=True, opacity=1, size=60)
+        .mark_point(filled=True, opacity=1, size=50)
         .encode(
             y=rows,
             x=alt.X("percent:Q"),
             color=alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order)),
-            shape=alt.Shape(f"{part}:N", sort=list(order), legend=None),
+            yOffset=beside,
+            **_shape(part, order, part_title),
             tooltip=[
                 alt.Tooltip(f"{y}:N"),
                 alt.Tooltip(f"{part}:N"),
-                alt.Tooltip("images:Q", format=",.0f"),
+                *([alt.Tooltip("images:Q", format=",.0f")] if known["images"].is_not_null().any() else []),
                 alt.Tooltip("percent:Q", format=".1f"),
             ],
         )
     )
-    return (joined + points).properties(width=_PANEL, title=title)
+    return (joined + points).properties(
+        width=_PANEL, height=alt.Step(max(18, 11 * len(order)), **{"for": "position"}), title=title
+    )
 
 
 def ages(years: pl.DataFrame, *, title: str) -> Any:  # noqa: ANN401
@@ -187,8 +205,17 @@ def stacked(charts: Sequence[Any], *, columns: int = 1) -> Any:  # noqa: ANN401
     return alt.concat(*charts, columns=columns, spacing=24).resolve_scale(color="shared", shape="shared")
 
 
+def _shape(part: str, order: Sequence[str], title: str) -> dict[str, Any]:
+    """The channel that gives each name a shape, in one legend with its colour."""
+    import altair as alt
+
+    shapes = alt.Scale(domain=list(order), range=[SHAPES[at % len(SHAPES)] for at in range(len(order))])
+    return {"shape": alt.Shape(f"{part}:N", title=title, sort=list(order), scale=shapes)}
+
+
 def categories(order: Sequence[str]) -> Any:  # noqa: ANN401
-    """The scale that gives each name its colour, the unknown grey; beyond the palette colours come again."""
+    """The scale that gives each name its colour, the unknown grey; beyond the palette colours come again, with
+    other shapes where there are shapes."""
     import altair as alt
 
     plain = [name for name in CATEGORIES if name != "grey"]

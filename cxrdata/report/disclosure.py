@@ -14,6 +14,10 @@ two dimensions with totals, and for trees of subtotals.
 A large count that had to be masked to hide a small one would take with it what readers need most, so its share may still be
 told, rounded so coarsely that the count can move as far as the masking needs (`rounded_share`).
 
+A number whose whole differs a little from one that another table gives would tell the difference, which may be small. Such
+tables are secondary: their wholes are told roughly (`about`), their percentages in steps (`coarse_share`), so that no
+difference of fewer than min_cell follows.
+
 What it does not do: two splits that differ by few patients are masked each for itself, not against their difference.
 """
 
@@ -26,6 +30,7 @@ from typing import NamedTuple
 
 MIN_CELL = 11
 MASKED = "masked"
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of percentages that are told coarsely
 _GROUND = -1  # what a count is joined to where it takes part in fewer than two sums
 
 
@@ -112,8 +117,9 @@ def rounded_share(
     min_cell: int = MIN_CELL,
     whole_is_masked: bool = False,
 ) -> tuple[float, ...] | None:
-    """What is told of a masked count (its percentage, the ends of an interval) to one decimal or none: the first at which every
-    count within min_cell - 1 gives the same; None where neither does, or where the count might then seem a small one.
+    """What is told of a masked count (its percentage, the ends of an interval), all in one of STEPS from 0.1 on: the first at
+    which every count within min_cell - 1 gives the same. None where none does, where the count might then seem a small
+    one, and where rounding would make of some nobody, of most all, or set a percentage on the end of its interval.
 
     told: the percentages for a count and its whole, which may move too where it is masked itself.
     """
@@ -122,11 +128,53 @@ def rounded_share(
         return None
     wholes = (whole - slack, whole, whole + slack) if whole_is_masked else (whole,)
     corners = [told(n + by, of) for by in (-slack, 0, slack) for of in wholes]
-    for digits in (1, 0):
-        seen = {tuple(round(value, digits) for value in corner) for corner in corners}
-        if len(seen) == 1:
-            return seen.pop()
+    for step in STEPS[STEPS.index(0.1) :]:
+        seen = {tuple(_in_steps(value, step) for value in corner) for corner in corners}
+        if len(seen) == 1 and _is_sound(found := seen.pop()):
+            return found
     return None
+
+
+def coarse_share(
+    n: int, whole: int, ends: Sequence[float] = (), *, of_about: int = 0, persons: int = 0, min_cell: int = MIN_CELL
+) -> tuple[float, ...] | None:
+    """The percentage of a count in a whole that another table gives nearly, and the ends of its interval, all in the finest of
+    STEPS that is worth min_cell - 1 of the whole: so of any whole there is a count that gives the same. None where no step
+    is coarse enough, or where rounding would set the percentage on the end of its interval. 0 and 100 stay what they are.
+
+    of_about: the whole as it is told, from which the step comes, as otherwise the step would tell more of the whole.
+    """
+    share = 100 * n / whole
+    # The interval of none or all depends on the persons alone, and would tell how many they are.
+    least = 100 * (min_cell - 1) / (persons if persons and n in (0, whole) else of_about or whole)
+    step = next((step for step in STEPS if step >= least), None)
+    if step is None:
+        return None
+    found = tuple(_in_steps(value, step) for value in (share, *ends))
+    if n in (0, whole):
+        return found if not ends or found[1] < found[2] else None
+    return found if _is_sound(found) else None
+
+
+def about(n: int, whole: int, *, min_cell: int = MIN_CELL) -> int:
+    """A whole of fewer images than `whole`, which another table gives exactly, told roughly: that one where they differ by no
+    more than 5 (min_cell - 1), otherwise to a multiple of that. Rounding alone would not do: beside a multiple the exact
+    whole would say on which side of it the number lies."""
+    grid = 5 * (min_cell - 1)
+    if grid == 0:
+        return n
+    known = whole if whole - n <= grid else n
+    return max(grid, round(known / grid) * grid)
+
+
+def _in_steps(value: float, step: float) -> float:
+    return round(round(value / step) * step, 2)
+
+
+def _is_sound(found: Sequence[float]) -> bool:
+    """Whether a share of some, not of all, and its interval still read as that."""
+    share, *ends = found
+    return 0 < share < 100 and (not ends or ends[0] < share < ends[1])
 
 
 def _edges(counts: Mapping[Hashable, Count], sums: Sequence[Sum]) -> dict[Hashable, _Edge]:

@@ -2,6 +2,10 @@
 
 An image counts for a finding if its labeler (the first of the dataset's preference, as in `image_labels`) assesses that
 finding; it is positive where the label is 1. Uncertain and unmentioned are not positive.
+
+How many images of a group are assessed differs by few from how many there are, which other tables give. So `prevalence`
+is not for publishing: `published` is, which tells the images roughly (`disclosure.about`), no positives, and percentages in
+steps that are worth min_cell - 1 images (`disclosure.coarse_share`).
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from cxrdata.report.contents import GROUPS, UNKNOWN
-from cxrdata.report.disclosure import Count, Sum, masked, rounded_share, table_sums
+from cxrdata.report.contents import GROUPS, UNKNOWN, Contents
+from cxrdata.report.disclosure import MIN_CELL, Count, Sum, about, coarse_share, masked, rounded_share, table_sums
 from cxrdata.report.tallies import ALL, Tallies
 from cxrdata.store.database import literal, quoted
 
@@ -66,6 +70,28 @@ def prevalence(catalog: Catalog, tallies: Tallies) -> pl.DataFrame:
             sums = _sums(catalog, dataset, list(labelers))
             rows += _of_dataset(sums, dataset, labelers, tallies, by_patient=bool(patient_ids))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def published(found: pl.DataFrame, contents: Contents, *, min_cell: int = MIN_CELL) -> pl.DataFrame:
+    """`prevalence` as a report may show it: dataset, attribute, value, finding, masked, images_about (null where masked),
+    percent, ci_low, ci_high (null where they cannot be told). With a min_cell of 1, nothing is rounded."""
+    wholes = {(dataset, ALL, ALL): n for dataset, n in contents.datasets.select("dataset", "images").iter_rows()}
+    groups = contents.groups.select("dataset", "attribute", "value", "images")
+    wholes |= {(dataset, attribute, value): n for dataset, attribute, value, n in groups.iter_rows()}
+    rows: list[tuple[object, ...]] = []
+    for row in found.iter_rows(named=True):
+        place = (row["dataset"], row["attribute"], row["value"])
+        n, shares = row["images"], (row["percent"], row["ci_low"], row["ci_high"])
+        images = None if n is None else about(n, wholes[place], min_cell=min_cell)
+        if images is not None and not row["masked"] and min_cell > 1:
+            told = coarse_share(
+                row["positive"], n, shares[1:], of_about=images, persons=row["persons"], min_cell=min_cell
+            )
+            shares = (None, None, None) if told is None else (told[0], told[1], told[2])
+        rows.append((*place, row["finding"], row["masked"], images, *shares))
+    schema = {name: SCHEMA[name] for name in ("dataset", "attribute", "value", "finding", "masked")}
+    numbers = {"images_about": pl.Int64, **{name: SCHEMA[name] for name in ("percent", "ci_low", "ci_high")}}
+    return pl.DataFrame(rows, schema={**schema, **numbers}, orient="row")
 
 
 def _sums(catalog: Catalog, dataset: str, findings: list[str]) -> pl.DataFrame:

@@ -273,7 +273,7 @@ def _tasks(table: pl.DataFrame, rules: str) -> Any:  # noqa: ANN401 - an Altair 
     tint = alt.Opacity("share:Q", legend=None, scale=alt.Scale(type="sqrt", range=[0, 0.8]))
     cells = base.mark_rect(color=colour("orange"), stroke=colour("line")).encode(tint)
     grid = (cells + base.mark_text(fontSize=10).encode(text=alt.Text("text:N"))).properties(
-        width=alt.Step(150 if low is None else 190), height=alt.Step(30),
+        width=alt.Step(128 if low is None else 160), height=alt.Step(30),
         title=alt.TitleParams("adults : children, in sequences or images", fontSize=12, fontWeight="normal"),
     )  # fmt: skip
     kinds = table.filter(pl.col("modality") == "any").with_columns(

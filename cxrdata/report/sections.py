@@ -6,9 +6,9 @@ import polars as pl
 
 from cxrdata.report import charts
 from cxrdata.report.contents import BANDS, CHILDREN, LOOKED_AT, OLDEST, UNKNOWN, Contents
-from cxrdata.report.disclosure import MASKED
+from cxrdata.report.disclosure import MASKED, MIN_CELL
 from cxrdata.report.figure import Figure
-from cxrdata.report.prevalence import ATTRIBUTES
+from cxrdata.report.prevalence import ATTRIBUTES, published
 from cxrdata.report.section import Section, Table
 from cxrdata.report.tallies import ALL, Tallies
 from cxrdata.wording import counted
@@ -199,8 +199,9 @@ def _race_figure(rows: pl.DataFrame) -> Figure:
     return Figure("race_ethnicity", "Race and ethnicity", caption, charts.stacked(panels, columns=2), table)
 
 
-def label_section(prevalence: pl.DataFrame, contents: Contents) -> Section:
+def label_section(prevalence: pl.DataFrame, contents: Contents, *, min_cell: int = MIN_CELL) -> Section:
     """Prevalence of the findings by group."""
+    prevalence = published(prevalence, contents, min_cell=min_cell)
     without = contents.datasets.filter(~pl.col("patient_ids"))["dataset"].to_list()
     how = "Intervals are 95 %: Wilson's, with the number of images divided by the design effect of images of the same patient."
     if without:
@@ -239,19 +240,30 @@ def label_section(prevalence: pl.DataFrame, contents: Contents) -> Section:
         )
         table = rows.select(
             "dataset", "finding", *([] if attribute == ALL else [pl.col("value").alias(attribute)]),
-            images=shown("images", pl.col("images").is_null()), positive=shown("positive"),
+            images_about=shown("images_about", pl.col("images_about").is_null()),
             percent=pl.col("percent").round(2), ci_low=pl.col("ci_low").round(2), ci_high=pl.col("ci_high").round(2),
         )  # fmt: skip
         caption = (
             "Percent of the assessed images that are positive, with 95 % intervals "
             f"({'of images, and of patients where they are known' if without else 'that know which images are of one patient'}). "
-            f"Where a count is masked, its share is left out or told coarsely. Source: image_labels of the catalog."
+            f"{_rounded(min_cell)}Source: image_labels of the catalog."
         )
         title = f"Prevalence {_ATTRIBUTE_TITLES[attribute]}"
         shows.append(Figure(f"prevalence_{attribute}", title, caption, charts.stacked(panels, columns=2), table))
     if not shows:
         return Section("labels", "Labels", ["No image of this catalog has a label."])
     return Section("labels", "Labels", [what, how], shows)
+
+
+def _rounded(min_cell: int) -> str:
+    """How prevalence is rounded, for its captions."""
+    if min_cell == 1:
+        return ""
+    return (
+        f"So that no count of fewer than {min_cell} follows, images are told to the nearest {5 * (min_cell - 1)}, and a "
+        f"percentage and its interval in steps that are worth at least {min_cell - 1} images; empty: so rounded, it would "
+        "say nothing. "
+    )
 
 
 def _group_order(attribute: str, values: list[str]) -> list[str]:

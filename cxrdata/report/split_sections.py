@@ -9,7 +9,7 @@ import polars as pl
 
 from cxrdata.report import charts
 from cxrdata.report.contents import GROUPS, UNKNOWN
-from cxrdata.report.disclosure import Count, Sum, masked, rounded_share, table_sums
+from cxrdata.report.disclosure import Count, Sum, about, coarse_share, masked, rounded_share, table_sums
 from cxrdata.report.figure import Figure
 from cxrdata.report.section import Section, Table
 from cxrdata.report.sections import shown
@@ -106,10 +106,12 @@ def split_section(catalog: Catalog, name: str, tallies: Tallies) -> Section:
             for (dataset, attribute), part in known.group_by("dataset", "attribute", maintain_order=True)
             if part["percent"].is_not_null().any()
         ]
-        table = known.select(
-            "dataset", "attribute", "value", "split", images=shown("images"), percent=pl.col("percent").round(2)
-        )
+        rough = kind == "labels" and tallies.min_cell > 1
+        images = {} if rough else {"images": shown("images")}
+        table = known.select("dataset", "attribute", "value", "split", **images, percent=pl.col("percent").round(2))
         caption = f"Images of each subset of the split {name}; each counts once, whatever its draws or weight. Masked shares are missing."
+        if rough:
+            caption += f" Percentages are in steps that are worth at least {tallies.min_cell - 1} images, so that no smaller count follows."
         shows.append(Figure(f"{slug}-{kind}", f"{title}: {name}", caption, charts.stacked(panels, columns=2), table))
     return Section(slug, f"Split {name}", said, shows)
 
@@ -180,7 +182,7 @@ def _masked(counts: pl.DataFrame, tallies: Tallies) -> pl.DataFrame:
             )
         for attribute in GROUPS:
             rows += _of_groups(part.filter(attribute=attribute), str(dataset), attribute, sizes, small, tallies)
-        rows += _of_labels(part.filter(attribute=LABEL), str(dataset), small, tallies)
+        rows += _of_labels(part.filter(attribute=LABEL), str(dataset), sizes, small, tallies)
     schema = {"dataset": pl.String, "attribute": pl.String, "value": pl.String, "split": pl.String, "images": pl.Int64, "persons": pl.Int64,
               "percent": pl.Float64, "masked": pl.Boolean, "percent_of_dataset": pl.Float64}  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
@@ -218,8 +220,11 @@ def _of_groups(
     ]
 
 
-def _of_labels(part: pl.DataFrame, dataset: str, small: set[Hashable], tallies: Tallies) -> list[dict[str, Any]]:
-    """Of each label a table of subsets by positive and other."""
+def _of_labels(
+    part: pl.DataFrame, dataset: str, sizes: dict[str, Count], small: set[Hashable], tallies: Tallies
+) -> list[dict[str, Any]]:
+    """Of each label a table of subsets by positive and other. The labelled images of a subset differ by few from all of it, so
+    of positives only the percentage is told, coarsely (`disclosure.coarse_share`)."""
     rows: list[dict[str, Any]] = []
     for (finding,), one in part.group_by("value", maintain_order=True):
         counts: dict[Hashable, Count] = {}
@@ -258,6 +263,11 @@ def _of_labels(part: pl.DataFrame, dataset: str, small: set[Hashable], tallies: 
                     no_whole=(split, ALL) in bad,
                 )
             )
+            if not is_bad and tallies.min_cell > 1:
+                n, of = counts[split, "positive"].images, counts[split, ALL].images
+                whole = about(of, sizes[split].images, min_cell=tallies.min_cell)
+                share = coarse_share(n, of, of_about=whole, min_cell=tallies.min_cell) if of else None
+                rows[-1] |= {"images": None, "persons": None, "percent": share[0] if share else None}
     return rows
 
 

@@ -22,6 +22,10 @@ PALETTE: dict[str, tuple[str, str]] = {
     "purple": ("#cc79a7", "#dc94bb"),
     "sky": ("#56b4e9", "#8fd0f5"),
     "red": ("#d55e00", "#f0813a"),
+    # Tol, "Colour Schemes" (2021), muted: as far from those above as a colour-blind reader can tell.
+    "indigo": ("#332288", "#8f80e8"),
+    "olive": ("#999933", "#cfcf60"),
+    "wine": ("#882255", "#c75a88"),
     "grey": ("#7a7a7a", "#9a9a9a"),
     "ink": ("#1a1a1a", "#ececec"),
     "quiet": ("#595959", "#b4b4b4"),
@@ -29,7 +33,9 @@ PALETTE: dict[str, tuple[str, str]] = {
     "faint": ("#f1f3f5", "#24282d"),
     "paper": ("#ffffff", "#15181b"),
 }
-CATEGORIES = ("blue", "orange", "green", "purple", "sky", "red", "grey")
+CATEGORIES = ("blue", "orange", "green", "purple", "sky", "red", "indigo", "olive", "wine", "grey")
+# One after the other, so that colours which come again come with another shape.
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 # Only a generic family: nothing is fetched, and a file looks alike wherever it is opened.
 FONT = "sans-serif"
 _VARIABLE = re.compile(r"var\(--cxr-([a-z]+)\)")

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from cxrdata.cli.main import run
+from cxrdata.report import charts
 from cxrdata.report.catalog_report import catalog_report
 from cxrdata.report.contents import Contents
 from cxrdata.report.figure import Figure, save_figures, specification
@@ -214,6 +215,50 @@ def test_wrong_usage_is_one_block(
     captured = capsys.readouterr()
     assert captured.err.count(f"error {code}") == 1 and "fix:" in captured.err
     assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("places", "code"),
+    [
+        (["--out", "r.pdf"], "CXR-502"),
+        (["--out", "r"], "CXR-502"),
+        (["--out", "no/such/r.html"], "CXR-602"),
+        (["--out", "r.html", "--figures", "taken/figures"], "CXR-602"),
+    ],
+)
+def test_where_it_cannot_write_it_says_so_before_the_work(
+    reported_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    places: list[str],
+    code: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr("cxrdata.report.catalog_report.html_report", lambda *_, **__: pytest.fail("it worked"))
+    assert run(["report", "-c", str(reported_folder), *places]) != 0
+    err = capsys.readouterr().err
+    assert err.count(f"error {code}") == 1 and "fix:" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_each_race_has_a_colour_and_a_shape_of_its_own(report_page: Page) -> None:
+    seen = 0
+    for figure in report_page.figures:
+        if figure.name.startswith(("prevalence_race", "prevalence_age", "split-plain-groups")):
+            whole = specification(figure)
+            panels = whole.get("concat", [whole])
+            for encoding in (layer["encoding"] for panel in panels for layer in panel["layer"]):
+                for channel in ("color", "shape"):
+                    scale = encoding.get(channel, {}).get("scale")
+                    if scale:
+                        seen += 1
+                        assert len(set(scale["range"])) == len(scale["domain"]) == len(scale["range"])
+                        assert "yOffset" in encoding
+    assert seen > 6
+    races = [f"race {number}" for number in range(9)]
+    assert len(set(charts.categories([*races, "unknown"]).to_dict()["range"])) == 10
 
 
 def test_without_the_extra_it_says_how_to_get_it(

@@ -85,3 +85,19 @@ def test_unmasked_a_split_counts_what_it_holds(reported: Catalog, tallies: Talli
     both = shown.filter(attribute=LABEL).join(labels, on=["dataset", "split", "value"])
     assert both.height == labels.height and (both["images"] == both["n"]).all()
     assert (both["percent"] - 100 * both["n"] / both["of"]).abs().max() < 1e-9  # type: ignore[operator]
+
+
+def test_of_labels_a_split_tells_no_count_from_which_the_labelled_images_follow(
+    reported: Catalog, tallies: Tallies
+) -> None:
+    labels = _masked(_counts(reported, "plain"), tallies).filter(attribute=LABEL)
+    assert labels["images"].is_null().all() and labels["persons"].is_null().all()
+    told = labels.filter(pl.col("percent").is_not_null(), ~pl.col("masked"))
+    true = _counts(reported, "plain").filter(attribute=LABEL).select("dataset", "split", "value", "of", n="images")
+    both = told.join(true, on=["dataset", "split", "value"])
+    assert both.height > 5
+    # Ten images more or less are within the step.
+    least = 1000 / both["of"].cast(pl.Float64)
+    assert (both["percent"] - 100 * both["n"] / both["of"]).abs().max() <= 5  # type: ignore[operator]
+    for percent, step in zip(both["percent"], least, strict=True):
+        assert round(percent * 100) % (5 if step > 0.02 else 1) == 0

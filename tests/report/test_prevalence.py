@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from cxrdata.report.prevalence import interval, prevalence
+from cxrdata.report.contents import Contents
+from cxrdata.report.prevalence import interval, prevalence, published
 from cxrdata.report.tallies import ALL, Tallies
 from cxrdata.store.catalog import Catalog
 
@@ -81,3 +82,28 @@ def test_groups_add_up_and_small_ones_are_masked(reported: Catalog, tallies: Tal
     assert (told["percent"] - told["percent_true"]).abs().max() is None or (
         told["percent"] - told["percent_true"]
     ).abs().max() <= 0.5  # type: ignore[operator]
+
+
+def test_published_no_small_difference_to_other_tables_follows(
+    reported: Catalog, tallies: Tallies, contents: Contents
+) -> None:
+    exact = prevalence(reported, tallies)
+    told = published(exact, contents)
+    assert not {"images", "persons", "positive"} & set(told.columns)
+    keys = ["dataset", "attribute", "value", "finding"]
+    # Were some of each group not assessed, the same would be told.
+    for fewer in (1, 7, 10):
+        less = published(exact.with_columns(pl.col("images") - fewer), contents)
+        assert (less["images_about"].eq_missing(told["images_about"])).all()
+    assert (told["images_about"].drop_nulls() % 50 == 0).all()
+    known = told.filter(pl.col("percent").is_not_null())
+    assert known.height > 20
+    some = known.filter(pl.col("percent") > 0)
+    assert (some["ci_low"] < some["percent"]).all() and (some["percent"] < some["ci_high"]).all()
+    assert (known["ci_low"] < known["ci_high"]).all()
+    near = known.join(exact, on=keys, suffix="_true").filter(~pl.col("masked"))
+    assert (near["percent"] - near["percent_true"]).abs().max() <= 5  # type: ignore[operator]
+    plain = Tallies(**{**vars(tallies), "min_cell": 1, "groups": tallies.groups.with_columns(masked=False)})
+    exact = prevalence(reported, plain)
+    open_ones = published(exact, contents, min_cell=1)
+    assert (open_ones["images_about"] == exact["images"]).all() and (open_ones["percent"] == exact["percent"]).all()

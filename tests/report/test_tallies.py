@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrdata.report.contents import Contents
-from cxrdata.report.disclosure import Count, Sum, rounded_share
+from cxrdata.report.disclosure import Count, Sum, about, coarse_share, rounded_share
 from cxrdata.report.tallies import ALL, Tallies, band_of, tally
 from cxrdata.store.catalog import Catalog
 from tests.report.solve import feasible_ranges
@@ -98,5 +100,43 @@ def test_a_share_is_told_so_coarsely_that_the_count_may_move() -> None:
     assert rounded_share(told, 91_234, 224_316) == (40.7,)
     assert rounded_share(told, 5, 224_316) is None  # small itself: it may not be told from others
     assert rounded_share(told, 30, 61) is None  # whatever the rounding, ten more or less would show
-    found = rounded_share(told, 5_050, 10_000)
-    assert found is None or {round(told(5_050 + by, 10_000)[0]) for by in (-10, 10)} == {found[0]}
+    assert rounded_share(told, 5_050, 10_000) == (50.5,)  # 50.4 to 50.6: in steps of a half
+
+
+def test_no_share_is_rounded_to_none_or_onto_the_end_of_its_interval() -> None:
+    def told(n: int, whole: int) -> tuple[float, ...]:
+        share = 100 * n / whole
+        return share, share - 0.1, share + 0.1
+
+    assert rounded_share(lambda n, whole: (100 * n / whole,), 30, 21_400) is None  # 0.14 %: not 0.0
+    assert rounded_share(told, 30, 21_400) is None
+    assert rounded_share(told, 2_305, 10_000) is None  # at a step so coarse that it fits, 23 (23 to 23)
+    assert coarse_share(30, 21_400, (0.10, 0.20)) == (0.15, 0.1, 0.2)
+    assert coarse_share(30, 21_400, (0.13, 0.15)) is None
+    assert coarse_share(0, 21_400, (0.0, 0.02)) is None
+    assert coarse_share(0, 21_400, (0.0, 0.4), persons=5_000) == (0.0, 0.0, 0.4)
+
+
+@given(st.integers(200, 20_000), st.integers(0, 50), st.floats(0, 1))
+def test_a_rough_whole_and_its_share_leave_open_by_how_few_it_differs(whole: int, fewer: int, share: float) -> None:
+    n = whole - fewer
+    told, positive = about(n, whole), round(share * n)
+    percent = coarse_share(positive, n, of_about=told)
+    possible = [
+        other
+        for other in range(11)
+        if about(whole - other, whole) == told
+        and (
+            percent in (None, (0.0,), (100.0,))
+            or any(
+                coarse_share(y, whole - other, of_about=told) == percent
+                for y in range(max(0, positive - 120), positive + 121)
+            )
+        )
+    ]
+    assert possible == list(range(11))
+
+
+def test_a_min_cell_of_one_rounds_no_whole() -> None:
+    assert about(37, 39, min_cell=1) == 37
+    assert about(37, 39) == about(39, 39) == 50
