@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from cxrdata.errors import CxrError
+from cxrdata.errors import CxrError, nearest
 from cxrdata.review import cells
 from cxrdata.review import workbook as sheets
 from cxrdata.review.aliases import canonical_name, other_names
@@ -32,10 +32,9 @@ from cxrdata.schemas.review_lists import (
 from cxrdata.sources.workbook import Book, read_book
 from cxrdata.wording import counted
 
-_PARTS = {
-    "Grand Challenge": "grand_challenge", "Kaggle": "kaggle",
-    "Medical Segmentation Decathlon": "msd", "MedFAIR": "medfair", "AMOS": "amos",
-}  # fmt: skip
+_PARTS = {"Medical Segmentation Decathlon": "msd", "MedFAIR": "medfair", "AMOS": "amos"}
+# Where challenges are held; null: no platform of its own part.
+_LOCATIONS = {"Grand Challenge": "grand_challenge", "Kaggle": "kaggle", "Self-Hosted": None}
 
 
 @dataclass(frozen=True)
@@ -185,4 +184,10 @@ def _part(row: Row, sheet: Sheet, benchmark: str | None) -> str | None:
         if part is None:
             row.refuse(sheets.BENCHMARK, "the benchmark is not one of the review's three", value=benchmark)
         return part
-    return sheet.part or _PARTS.get(row[sheets.LOCATION] or "")
+    if sheets.LOCATION not in sheet.columns:
+        return sheet.part
+    location = row[sheets.LOCATION]
+    if location is not None and location not in _LOCATIONS:
+        hint = nearest(location, [*_LOCATIONS], most=1)
+        row.refuse(sheets.LOCATION, f"the place is not known, the entry is of no part{hint}")
+    return _LOCATIONS.get(location or "")
