@@ -42,6 +42,29 @@ def test_a_renamed_column_is_named(tmp_path: Path) -> None:
         "error CXR-107: the header lacks 'Peds vs. Adult'",
         "  at:  w.xlsx [Challenges]:1",
     ]
+    assert (caught.value.fix or "").startswith("use the review's workbook as it was published")
+
+
+def test_a_header_that_differs_by_case_or_blanks_is_meant(tmp_path: Path) -> None:
+    path = write_workbook(
+        tmp_path / "w.xlsx", {}, renamed={sheets.ADULT: "peds  vs.adult", sheets.ORGANS: "Organ/Body Parts"}
+    )
+    with pytest.raises(CxrError) as caught:
+        import_workbook(path)
+    assert caught.value.problem == (
+        "the header lacks 'Peds vs. Adult' (did you mean 'peds  vs.adult'?), 'Organ / Body Part' (did you mean Organ/Body Parts?)"
+    )
+
+
+def test_a_sheet_that_differs_by_case_is_meant(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {})
+    book = openpyxl.load_workbook(path)
+    book["Benchmarks"].title = "benchmarks "
+    book.save(path)
+    with pytest.raises(CxrError) as caught:
+        import_workbook(path)
+    assert caught.value.problem == "the workbook has no sheet 'Benchmarks'; did you mean 'benchmarks '?"
+    assert "dataset's official site" not in caught.value.block()
 
 
 def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
