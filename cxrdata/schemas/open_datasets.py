@@ -144,8 +144,20 @@ def facts_text(frame: pl.DataFrame, *, title: str, source: str) -> str:
 
 
 def read_open_datasets(path: Path | None = None) -> pl.DataFrame:
-    """The facts of `path`, else those that ship. Raises CxrError CXR-101, CXR-505."""
-    return read_facts(path or data_folder("catalog") / FILE_NAME, OPEN_DATASETS)
+    """The facts of `path`, each value one that its column takes, else those that ship. Raises CxrError CXR-101, CXR-505."""
+    if path is None:
+        return read_facts(data_folder("catalog") / FILE_NAME, OPEN_DATASETS)
+    theirs = read_facts(path, OPEN_DATASETS)
+    _, broken = validate(theirs, OPEN_DATASETS)
+    if not broken.is_empty():
+        row = broken.row(0, named=True)
+        raise CxrError(
+            "CXR-505",
+            f"{row['column_name']} {row['value']!r}: {row['message']}",
+            where=f"{path.name} [entry {theirs['entry'][row['row']]}]",
+            fix="write it with `cxrdata review add`, which names what does not hold",
+        )
+    return theirs
 
 
 def read_facts(path: Path, table: Table) -> pl.DataFrame:
@@ -193,16 +205,7 @@ def with_overlay(shipped: pl.DataFrame, path: Path) -> pl.DataFrame:
 
     Raises CxrError: CXR-505 not such a file, or a value that its column refuses.
     """
-    theirs = read_facts(path, OPEN_DATASETS)
-    _, broken = validate(theirs, OPEN_DATASETS)
-    if not broken.is_empty():
-        row = broken.row(0, named=True)
-        raise CxrError(
-            "CXR-505",
-            f"{row['column_name']} {row['value']!r}: {row['message']}",
-            where=f"{path.name} [entry {theirs['entry'][row['row']]}]",
-            fix="write it with `cxrdata review add`, which names what does not hold",
-        )
+    theirs = read_open_datasets(path)
     key = ["source", "part", "dataset_name"]
     ours = shipped.join(theirs, on=key, how="anti", nulls_equal=True, maintain_order="left")
     first = pl.concat([ours.with_columns(_theirs=False), theirs.with_columns(_theirs=True)])

@@ -183,6 +183,14 @@ def test_facts_in_the_overlays_folder_join_those_of_a_build(tmp_path: Path) -> N
     assert "overlay/open_datasets.tsv" in Vocabularies.load(tmp_path / "overlays").digests
 
 
+def test_facts_that_no_sum_holds_are_refused(tmp_path: Path) -> None:
+    add_datasets(written(tmp_path, TOY), tmp_path / "to.tsv")
+    text = (tmp_path / "to.tsv").read_text(encoding="utf-8")
+    with pytest.raises(CxrError, match="CXR-505") as caught:
+        load_facts(written(tmp_path, text.replace("\t300\t", "\t9223372036854775807\t"), "huge.tsv"))
+    assert caught.value.where == "huge.tsv [entry 213]"
+
+
 def test_an_overlay_wins_and_one_that_does_not_hold_is_named(tmp_path: Path) -> None:
     shipped = read_open_datasets()
     mine = shipped.head(1).with_columns(patients=pl.lit(7, pl.Int64))
