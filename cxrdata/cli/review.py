@@ -109,7 +109,7 @@ def _table_command(table: ReviewTable) -> click.Command:
     ) -> None:
         from cxrdata.review.facts import load_facts
 
-        facts, remarks = load_facts(source)
+        facts, remarks = load_facts(source, lists=table.lists)
         for text in remarks:
             remark(text, quiet=quiet)
         emit(make_table(table.name, facts, rules), row_format=row_format, limit=limit, out=out, quiet=quiet)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ _REFERRED = {
     "studies": ("study_id", "study_uid", "Study key across datasets: dataset:study_id."),
     "patients": ("patient_id", "patient_uid", "Patient key across datasets: dataset:patient_id."),
 }
+# No blanks, control characters, quotes or angle brackets.
+_URL = re.compile(r"""https?://[^\s\x00-\x20\x7f"'<>/?#]+(?:[/?#][^\s\x00-\x20\x7f"'<>]*)?""")
 # Column -> the table that it refers to, by the column of the same name. Written as a column of that table's file, not as
 # a field of its record set: mlcroissant 1.1.1 keeps a record set that it joined, and then yields its column names as records.
 _REFERENCES = {"dataset": "datasets", "labeler": "labelers", **{uid: table for table, (_, uid, _) in _REFERRED.items()}}
@@ -82,9 +85,10 @@ def export_croissant(
     url: where the export is published, else the homepage if there is one dataset. date_published: ISO 8601, else the
     year in which the newest dataset was published, since nothing here depends on today.
 
-    Raises CxrError: CXR-501 unknown dataset, CXR-502 no date, CXR-511 something is there, CXR-602 not writable.
+    Raises CxrError: CXR-501 unknown dataset, CXR-502 no date or URL, CXR-511 something is there, CXR-602 not writable.
     """
     _check_date(date_published)
+    _check_url(url)
     names = known_datasets(catalog, datasets)
     made = Exported()
     with new_folder(out, KIND, force=force) as folder:
@@ -264,6 +268,12 @@ def _key(relation: Relation, frame: pl.DataFrame) -> list[str]:
 def _id(relation: str, column: str) -> str:
     """An IRI: labels such as `Nodule/Mass` are escaped."""
     return f"{quote(relation, safe='')}/{quote(column, safe='')}"
+
+
+def _check_url(url: str | None) -> None:
+    """Only what stands in JSON-LD, and in a page made of it, as the link that it is."""
+    if url is not None and not _URL.fullmatch(url):
+        raise CxrError("CXR-502", f"{url!r} is no URL", fix="write it whole, such as https://example.org/my-dataset")
 
 
 def _check_date(date: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import polars as pl
 
@@ -40,7 +40,7 @@ def export_labels(
 ) -> Exported:
     """Write labels to `out` (.csv, .csv.gz or .parquet); the choices are those of `Catalog.labels`.
 
-    Raises CxrError: CXR-501 unknown name, CXR-502 unknown suffix, CXR-511 a file is there, CXR-602 not writable.
+    Raises CxrError: CXR-501 unknown name, CXR-502 unknown suffix or nothing left of a split, CXR-511 a file is there, CXR-602 not writable.
     """
     suffix = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if out.name.lower().endswith(one)), None)
     if suffix is None:
@@ -97,8 +97,21 @@ def labels_table(
         keys = split_keys(catalog, split)
         of_split = [name for name in keys.columns if name not in KEY]
         table = table.join(keys, on=list(KEY), how="inner", maintain_order="left")
+        if table.is_empty():
+            _nothing_left(keys, split, datasets=chosen if datasets else [], labeler=labeler)
     coded = [name for name in labels.columns if name not in {*KEY, "labeler"}]
     return table.select(*_IDS, *of_split, *beside, *coded)
+
+
+def _nothing_left(keys: pl.DataFrame, split: str, *, datasets: Sequence[str], labeler: str | None) -> NoReturn:
+    said = [f"of {', '.join(datasets)}"] if datasets else []
+    said += [f"with labels of {labeler}"] if labeler is not None else []
+    raise CxrError(
+        "CXR-502",
+        f"the split {split!r} has no image {' and '.join(said)}".rstrip(),
+        fix=f"its images are of: {', '.join(keys['dataset'].unique().sort()) or 'no dataset'}; "
+        "`cxrdata describe labelers` lists who labelled what",
+    )
 
 
 def read_policy(catalog: Catalog, said: str) -> str | dict[str, str]:
@@ -117,6 +130,13 @@ def read_policy(catalog: Catalog, said: str) -> str | dict[str, str]:
             fix=f'use {", ".join(POLICIES)}, or a TOML file with lines such as edema = "ones"',
         )
     content, _ = read_toml(path)
+    if not content:
+        raise CxrError(
+            "CXR-513",
+            "the policy file says nothing",
+            where=path.name,
+            fix=f'write lines such as {DEFAULT} = "zeros" and edema = "ones"; without a file, raw keeps labels as they are',
+        )
     findings = catalog.table("findings").collect().sort("finding_order")["finding"].to_list()
     for name, policy in content.items():
         if name != DEFAULT and name not in findings:

@@ -7,6 +7,7 @@ A file states what is known of a dataset under the names of the columns of `open
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ _SHARES = (
 )  # fmt: skip
 _CLASS_BOUNDS = {"adult": (1.0, 1.0, 1.0), "children": (0.0, 0.0, 0.0), "adult_prenatal": (0.0, 1.0, 1.0)}
 _ROUNDING = 0.006
+_LINKS = ("links", "paper_links")
+_LINK = re.compile(r"https?://[^\s/]\S*")
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,11 @@ def _check_word(key: str, item: Any, where: str) -> None:  # noqa: ANN401 - one 
         raise _refused(f"{key!r} is {item}, which is no number of that kind", where, "write a number from 0 upwards")
     if key in _SHARES and not 0 <= item <= 1:
         raise _refused(f"{key!r} is {item}, which is no share", where, "write 0.5 for 50 %")
+    most = next((check.statistics["max_value"] for check in checks if "max_value" in check.statistics), None)
+    if isinstance(item, int | float) and most is not None and item > most:
+        raise _refused(f"{key!r} is {item:.6g}, more than {most:,}", where, f"write a number up to {most:,}")
+    if key in _LINKS and not _LINK.fullmatch(item or ""):
+        raise _refused(f"{key!r} holds {item!r}, which is no link", where, "write it whole, from https:// on")
 
 
 def _check_lists(row: dict[str, Any], where: str) -> None:
@@ -262,6 +270,13 @@ def _fill_adults(row: dict[str, Any], where: str) -> None:
         stated = point if row["adult_share_low"] is None else low
     if low > high or (stated is not None and not low <= stated <= high):
         raise _refused("the share of adults lies outside its bounds", where, "mend adult_share, _low or _high")
+    for word, share in (("adult", 1.0), ("children", 0.0)):
+        if row["age_class"] == word and not low == high == share:
+            raise _refused(
+                f"'age_class' is {word!r}, and the share of adults is another than {share:g}",
+                where,
+                'write age_class = "both", or leave adult_share, _low and _high out',
+            )
     if row["age_class"] is None and stated is not None:
         row["age_class"] = "adult" if low == high == 1 else "children" if low == high == 0 else "both"
     row |= {"adult_share_low": float(low), "adult_share_high": float(high), "adult_share": stated}

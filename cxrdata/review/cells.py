@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from cxrdata.errors import nearest
 from cxrdata.review import workbook as sheets
 from cxrdata.review.workbook import Row, known
-from cxrdata.schemas.open_datasets import LIST_SEPARATOR
+from cxrdata.schemas.open_datasets import LIST_SEPARATOR, MOST_COUNT, OLDEST_YEARS, read_open_datasets
 
 KNOWN_MODALITIES = ("CT", "MRI", "PET", "US", "X-ray", "Fundus", "Others")
 # Keys of the demographics cell that are facts of a column of their own, or decide whether a dataset is about cancer.
@@ -33,17 +34,21 @@ _BODY_PARTS: dict[str, tuple[str, ...]] = {
     )
 }  # fmt: skip
 _DAYS_PER_YEAR = 365.25
-_SHARE = re.compile(r"([^,()%\n]+?)\s*\(\s*([\d.]+)\s*%\s*\)")
-_ADULT_SHARE = re.compile(r"(?:Peds, )?Adult \((>?)\s*(\d+(?:\.\d+)?)%\)")
-_SIZE = re.compile(r"(Patients|Sequences|Images)\s*:\s*(\d[\d,]*)")
+_TOO_OLD = f"above {OLDEST_YEARS} years, which nobody is"
+# [0-9], not \d, which takes the digits of every script.
+_SHARE = re.compile(r"([^,()%\n]+?)\s*\(\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*%\s*\)")
+_ADULT_SHARE = re.compile(r"(?:Peds, )?Adult \((>?)\s*([0-9]+(?:\.[0-9]+)?)%\)")
+_SIZE = re.compile(r"(Patients|Sequences|Images)\s*:\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)")
 _SOURCE = re.compile(r"([^()]*?)\s*\(([^()]*)\)")
-_AGE = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(years|days))?")
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:\s*(years|days))?")
 _AGE_RANGE = re.compile(
-    r"(\d+(?:\.\d+)?)(?:\s*(years|days))?\s+(?:to\s+(\d+(?:\.\d+)?)\s*(years|days)|(years|days)?\s*and above)"
+    r"([0-9]+(?:\.[0-9]+)?)(?:\s*(years|days))?"
+    r"\s+(?:to\s+([0-9]+(?:\.[0-9]+)?)\s*(years|days)|(years|days)?\s*and above)"
 )
 # `N/A` and more; not the share of patients without a record, `N/A (3%)`.
 _GUESS = re.compile(r"N/A\b(?!\s*\()")
 _URL = re.compile(r"https?://[^\s]+")
+_DOUBTFUL_COUNTRY = "the country is not among those of the facts that ship; it is kept as stated"
 # Statements that are rounded to a tenth of a percent may miss 100 % by a few tenths.
 _ROUNDING = 0.006
 
@@ -114,7 +119,12 @@ def sample_size(row: Row) -> dict[str, int]:
         if match is None or match[1] in sizes:
             row.refuse(sheets.SAMPLE_SIZE, "a line is not `Patients|Sequences|Images: number`, once each", value=text)
             continue
-        sizes[match[1]] = int(match[2].replace(",", ""))
+        digits = match[2].replace(",", "").lstrip("0") or "0"
+        # By their number first: Python refuses to read some thousands of digits.
+        if len(digits) > len(str(MOST_COUNT)) or int(digits) > MOST_COUNT:
+            row.refuse(sheets.SAMPLE_SIZE, f"more than {MOST_COUNT:,}, which no dataset has", value=text)
+            continue
+        sizes[match[1]] = int(digits)
     return sizes
 
 
@@ -153,6 +163,11 @@ def adult_share(row: Row) -> AdultShare:
     return AdultShare("both", share, 1.0 if match[1] else share, share)
 
 
+@cache
+def _countries() -> frozenset[str]:
+    return frozenset(read_open_datasets()["institution_countries"].explode().drop_nulls().to_list())
+
+
 def institutions(row: Row) -> list[tuple[str | None, str | None]]:
     """Institution and country of each line `Institution (Country)`; `N/A (China)` keeps its country."""
     found: list[tuple[str | None, str | None]] = []
@@ -165,6 +180,9 @@ def institutions(row: Row) -> list[tuple[str | None, str | None]]:
             row.refuse(sheets.INSTITUTIONS, "a line is not `Institution (Country)`", value=text)
             continue
         pair = known(match[1]), known(match[2])
+        if pair[1] is not None and pair[1] not in _countries():
+            hint = nearest(pair[1], list(_countries()), most=1)
+            row.refuse(sheets.INSTITUTIONS, f"{_DOUBTFUL_COUNTRY}{hint}", value=pair[1])
         if pair != (None, None):
             found.append(pair)
     return found
@@ -198,6 +216,9 @@ def shares(row: Row, column: str, text: str) -> list[tuple[str, float]]:
     found = [(" ".join(name.split()), float(share) / 100) for name, share in _SHARE.findall(text)]
     if _SHARE.sub("", text).strip(" ,;\n") or not found:
         row.refuse(column, "the shares are not `A (x%), B (y%)`", value=text)
+        return []
+    if any(share > 1 for _, share in found):
+        row.refuse(column, "a share is above 100 %", value=text)
         return []
     return found
 
@@ -237,7 +258,11 @@ def age(row: Row, text: str) -> tuple[float | None, str | None]:
     if match is None:
         row.refuse(sheets.DEMOGRAPHICS, "the age is not a number of years or days", value=text)
         return None, None
-    return _years(match[1], match[2]), match[2]
+    years = _years(match[1], match[2])
+    if years > OLDEST_YEARS:
+        row.refuse(sheets.DEMOGRAPHICS, _TOO_OLD, value=text)
+        return None, None
+    return years, match[2]
 
 
 def age_range(row: Row, text: str) -> tuple[float | None, float | None]:
@@ -247,7 +272,14 @@ def age_range(row: Row, text: str) -> tuple[float | None, float | None]:
         row.refuse(sheets.DEMOGRAPHICS, "the age range is not `a to b years`", value=text)
         return None, None
     low = _years(match[1], match[2] or match[4] or match[5])
-    return low, _years(match[3], match[4]) if match[3] else None
+    high = _years(match[3], match[4]) if match[3] else None
+    if max(low, high or 0.0) > OLDEST_YEARS:
+        row.refuse(sheets.DEMOGRAPHICS, _TOO_OLD, value=text)
+        return None, None
+    if high is not None and low > high:
+        row.refuse(sheets.DEMOGRAPHICS, "the age range ends before it begins", value=text)
+        return None, None
+    return low, high
 
 
 def _years(number: str, unit: str | None) -> float:

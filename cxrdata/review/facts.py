@@ -6,13 +6,14 @@ No sentence of the workbook is kept. What needs one, such as whether a dataset i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from cxrdata.errors import CxrError
+from cxrdata.errors import CxrError, nearest
 from cxrdata.review import cells
 from cxrdata.review import workbook as sheets
 from cxrdata.review.aliases import canonical_name, other_names
@@ -32,10 +33,9 @@ from cxrdata.schemas.review_lists import (
 from cxrdata.sources.workbook import Book, read_book
 from cxrdata.wording import counted
 
-_PARTS = {
-    "Grand Challenge": "grand_challenge", "Kaggle": "kaggle",
-    "Medical Segmentation Decathlon": "msd", "MedFAIR": "medfair", "AMOS": "amos",
-}  # fmt: skip
+_PARTS = {"Medical Segmentation Decathlon": "msd", "MedFAIR": "medfair", "AMOS": "amos"}
+# Where challenges are held; null: no platform of its own part.
+_LOCATIONS = {"Grand Challenge": "grand_challenge", "Kaggle": "kaggle", "Self-Hosted": None}
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ class Import:
         return f"{entries} listed; {cells_named} not understood or doubtful{left_out}"
 
 
-def load_facts(path: Path | None = None) -> tuple[Facts, list[str]]:
+def load_facts(path: Path | None = None, *, lists: Sequence[str] = ()) -> tuple[Facts, list[str]]:
     """The facts that ship (None), of a file of facts (.tsv), or of a workbook; and remarks.
 
-    Papers and lists that stand beside a .tsv are taken with it; else those that ship.
+    Papers and lists that stand beside a .tsv are taken with it; else those that ship, which is remarked of
+    those in `lists` (`papers`, `listings`): of what the caller shows.
     Raises CxrError as `read_open_datasets` and `import_workbook` do.
     """
     if path is None:
@@ -91,7 +92,10 @@ def load_facts(path: Path | None = None) -> tuple[Facts, list[str]]:
         read_table(beside[0], REVIEW_PAPERS) if beside[0].is_file() else read_papers(),
         read_table(beside[1], REVIEW_LISTINGS) if beside[1].is_file() else read_listings(),
     )
-    return Facts(datasets, *found), []
+    shown = zip(("papers", "listings"), beside, strict=True)
+    absent = [file.name for name, file in shown if name in lists and not file.is_file()]
+    told = [f"no {' and no '.join(absent)} beside {path.name}: those that ship are shown"] if absent else []
+    return Facts(datasets, *found), told
 
 
 def write_facts(made: Import, place: Path) -> Path:
@@ -134,7 +138,7 @@ def write_text_file(file: Path, text: str) -> None:
 def import_workbook(path: Path) -> Import:
     """Read the published workbook into facts. Raises CxrError as `read_book` and `read_rows` do."""
     problems = Problems()
-    book = read_book(path, name=path.name, sheets=[sheet.title for sheet in READ])
+    book = read_book(path, name=path.name, sheets=[sheet.title for sheet in READ], again=sheets.AGAIN)
     check_sheets(book, problems)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -157,7 +161,7 @@ def import_workbook(path: Path) -> Import:
             seen.add(name)
             rows.append(facts)
     if not rows:
-        raise CxrError("CXR-111", "no sheet names a dataset", where=path.name, fix="use the published workbook")
+        raise CxrError("CXR-111", "no sheet names a dataset", where=path.name, fix=sheets.AGAIN)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     secondary = _secondary(book)
     for row_of_facts in rows:
@@ -185,4 +189,10 @@ def _part(row: Row, sheet: Sheet, benchmark: str | None) -> str | None:
         if part is None:
             row.refuse(sheets.BENCHMARK, "the benchmark is not one of the review's three", value=benchmark)
         return part
-    return sheet.part or _PARTS.get(row[sheets.LOCATION] or "")
+    if sheets.LOCATION not in sheet.columns:
+        return sheet.part
+    location = row[sheets.LOCATION]
+    if location is not None and location not in _LOCATIONS:
+        hint = nearest(location, [*_LOCATIONS], most=1)
+        row.refuse(sheets.LOCATION, f"the place is not known, the entry is of no part{hint}")
+    return _LOCATIONS.get(location or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import polars as pl
@@ -10,14 +11,17 @@ from cxrdata.review import cells
 from cxrdata.review import workbook as sheets
 from cxrdata.review.entry import adult_shares, documentation, sizes
 from cxrdata.review.workbook import CASES, LISTINGS, PAPERS, Problems, Row, Sheet, read_rows
+from cxrdata.schemas.open_datasets import MOST_COUNT, OLDEST_YEARS
 from cxrdata.schemas.review_lists import REVIEW_LISTINGS, REVIEW_PAPERS
 from cxrdata.sources.workbook import Book
 
 _EXCLUDED = "Exclusion Criteria"  # stands among the modalities of a paper that the review excluded
 _PAPER_AGES = {"Adult Only": "adult", "Peds Only": "children", "Peds & Adult": "both", "Unknown": "unknown"}
 _PAPER_DATA = {"Public Data": "public", "Private Data": "private", "Simulated": "simulated"}
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _VALIDATIONS = {"Internal": "internal", "External": "external"}
 _ADULT_FROM = 18
+_LATEST_YEAR = 2100
 
 
 def papers(book: Book, problems: Problems) -> pl.DataFrame:
@@ -30,7 +34,7 @@ def papers(book: Book, problems: Problems) -> pl.DataFrame:
         modalities = cells.items(row, sheets.PAPER_MODALITY) or []
         how = documentation(row)
         found.append({
-            "entry": len(found) + 1, "conference": row[sheets.CONFERENCE], "year": _number(row, sheets.YEAR),
+            "entry": len(found) + 1, "conference": row[sheets.CONFERENCE], "year": _number(row, sheets.YEAR, most=_LATEST_YEAR),
             "link": cells.whole_text(row, sheets.PAPER_LINK, link), "task": row[sheets.PAPER_TASK],
             "granularity": row[sheets.GRANULARITY], "datasets": cells.items(row, sheets.PAPER_DATASETS),
             "modalities": [name for name in modalities if name != _EXCLUDED] or None,
@@ -81,7 +85,7 @@ def _cases(rows: list[Row]) -> list[dict[str, Any]]:
     ages: dict[str, list[int | None]] = {}
     for row in rows:
         if kind := cells.whole_text(row, sheets.CASE_MODALITY, row[sheets.CASE_MODALITY] or ""):
-            ages.setdefault(kind, []).append(_number(row, sheets.CASE_AGE))
+            ages.setdefault(kind, []).append(_number(row, sheets.CASE_AGE, most=OLDEST_YEARS))
     found: list[dict[str, Any]] = []
     for kind, stated in sorted(ages.items()):
         known = [age for age in stated if age is not None]
@@ -97,15 +101,17 @@ def _cases(rows: list[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def _number(row: Row, column: str) -> int | None:
+def _number(row: Row, column: str, *, most: int = MOST_COUNT) -> int | None:
     text = row[column]
     if text is None:
         return None
-    try:
-        return int(float(text))
-    except ValueError:
+    if not _NUMBER.fullmatch(text):
         row.refuse(column, "not a number")
         return None
+    if float(text) > most:
+        row.refuse(column, f"more than {most:,}")
+        return None
+    return int(float(text))
 
 
 def _word(row: Row, column: str, words: dict[str, str]) -> str | None:

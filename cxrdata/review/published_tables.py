@@ -144,13 +144,13 @@ def children(facts: Facts) -> pl.DataFrame:
             .iter_rows()
         ):
             share = None if n is None else percent(n, total)
-            rows.append(("dataset", modality, name, unit(modality), n, share, None, None))
+            rows.append(("dataset", modality, name, unit(modality), _tidy(n), share, None, None))
         rows.append((
-            "modality", modality, None, unit(modality), total, percent(total, summed(of_it["points"])), of_it.height, None,
+            "modality", modality, None, unit(modality), _tidy(total), percent(total, summed(of_it["points"])), of_it.height, None,
         ))  # fmt: skip
     for datasets in _DATASETS_REACHED:
         needed = datasets_needed(datasets, _SHARE_REACHED)
-        rows.append(("needed", None, None, "datasets", None, 100 * _SHARE_REACHED, datasets, round(needed, 2)))
+        rows.append(("needed", None, None, "datasets", None, percent(_SHARE_REACHED, 1), datasets, round(needed, 2)))
     return pl.DataFrame(
         rows,
         schema={
@@ -159,6 +159,11 @@ def children(facts: Facts) -> pl.DataFrame:
         },
         orient="row",
     )  # fmt: skip
+
+
+def _tidy(number: float | None) -> float | None:
+    """Two decimals: what lies behind them is the noise of sums in floating point."""
+    return None if number is None else round(number, PERCENT_DIGITS)
 
 
 def modalities(facts: Facts) -> pl.DataFrame:

@@ -15,11 +15,14 @@ RULES = ("published", "careful")
 
 @dataclass(frozen=True)
 class ReviewTable:
-    """One table. `title`: a line of help and the title of its figure; `about`: what its numbers are."""
+    """One table. `title`: a line of help and the title of its figure; `about`: what its numbers are.
+    `lists`: which of `papers` and `listings` it shows beside the datasets.
+    """
 
     name: str
     title: str
     about: str
+    lists: tuple[str, ...] = ()
 
 
 TABLES: dict[str, ReviewTable] = {
@@ -39,16 +42,20 @@ TABLES: dict[str, ReviewTable] = {
             "papers",
             "Count conference papers: what data they use, whether they mention age.",
             "Papers of one conference (MIDL 2023 and 2024), and the datasets that they use.",
+            lists=("papers", "listings"),
         ),
         ReviewTable(
             "documentation",
             "Show how age is documented, by source.",
             "Patient by patient, in bins, as summary statistics, in a description, or not at all.",
+            lists=("papers",),
         ),
         ReviewTable(
             "children",
             "Show which datasets hold the children, by modality, and how many datasets are lacking.",
-            "Sequences of CT, MRI and ultrasound, images of X-ray and fundus photography.",
+            "Sequences of CT, MRI and ultrasound, images of X-ray and fundus photography. Rows `needed` say how many more "
+            "datasets, of children alone and as large as the others, would bring so many datasets with so many per cent "
+            "children to 22 % children, the share of children among the people of the United States.",
         ),
         ReviewTable(
             "modalities",
@@ -69,6 +76,7 @@ TABLES: dict[str, ReviewTable] = {
             "repackaging",
             "Show what becomes of age where datasets are made from others.",
             "Datasets reused and made from them, MedSAM's parts, and the cases of VQA-RAD.",
+            lists=("listings",),
         ),
     )
 }

@@ -14,6 +14,8 @@ from cxrdata.errors import nearest
 from cxrdata.sources.account import LONGEST_VALUE
 from cxrdata.sources.workbook import Book
 
+# How to get the workbook whole, for messages.
+AGAIN = "use the review's workbook as it was published, or name sheets and columns as it does"
 NAME = "Dataset Name"
 BENCHMARK = "Benchmark"
 LOCATION = "Data Location"

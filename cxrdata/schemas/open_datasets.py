@@ -27,6 +27,9 @@ AGE_CLASSES = ("adult", "children", "both", "adult_prenatal")
 AGE_DOCUMENTED_HOW = ("Patient-Level", "Binned Patient-Level", "Summary Statistics", "Task/Data Description")
 IMPUTED_FROM = ("sequences", "images", "patients")
 SHARES_FROM = ("Modalities", "Modality", "equal")
+# What no dataset has more of: also keeps sums over all of them far from the largest 64-bit number.
+MOST_COUNT = 10**9
+OLDEST_YEARS = 130
 _REALS = pl.List(pl.Float64)
 
 OPEN_DATASETS = _table(
@@ -66,39 +69,47 @@ OPEN_DATASETS = _table(
         "task_categories": column(_TEXTS, "Kinds of task."),
         "institutions": column(_TEXTS, "Where the data come from; null inside the list where only a country is known."),
         "institution_countries": column(_TEXTS, "Country of each institution, in their order."),
-        "patients_stated": column(_INT, "Patients as the source says.", at_least=0),
-        "sequences_stated": column(_INT, "Imaging sequences as the source says.", at_least=0),
-        "images_stated": column(_INT, "Images as the source says.", at_least=0),
+        "patients_stated": column(_INT, "Patients as the source says.", at_least=0, at_most=MOST_COUNT),
+        "sequences_stated": column(_INT, "Imaging sequences as the source says.", at_least=0, at_most=MOST_COUNT),
+        "images_stated": column(_INT, "Images as the source says.", at_least=0, at_most=MOST_COUNT),
         "patients": column(
             _INT,
             "Patients, imputed where not stated: the sequences of CT and MRI, half the images of fundus photography.",
             at_least=0,
+            at_most=MOST_COUNT,
         ),
         "patients_imputed_from": column(
             _TEXT, "What `patients` was imputed from; null if stated.", values=IMPUTED_FROM
         ),
-        "sequences": column(_INT, "Sequences; where not stated the patients stated, else the images.", at_least=0),
+        "sequences": column(
+            _INT, "Sequences; where not stated the patients stated, else the images.", at_least=0, at_most=MOST_COUNT
+        ),
         "sequences_imputed_from": column(
             _TEXT, "What `sequences` was imputed from; null if stated.", values=IMPUTED_FROM
         ),
         "age_class": column(_TEXT, "adult, children, both or adult_prenatal; null when unknown.", values=AGE_CLASSES),
-        "adult_share_low": column(_REAL, "Least share of adults that the statement allows.", at_least=0),
-        "adult_share_high": column(_REAL, "Largest share of adults that the statement allows.", at_least=0),
+        "adult_share_low": column(_REAL, "Least share of adults that the statement allows.", at_least=0, at_most=1),
+        "adult_share_high": column(_REAL, "Largest share of adults that the statement allows.", at_least=0, at_most=1),
         "adult_share": column(
-            _REAL, "Share of adults as the publication takes it: `more than x %` is x; null when unknown.", at_least=0
+            _REAL,
+            "Share of adults as the publication takes it: `more than x %` is x; null when unknown.",
+            at_least=0,
+            at_most=1,
         ),
         "age_documented": column(_BOOL, "Whether age is documented."),
         "age_documented_how": column(_TEXT, "In what form age is documented.", values=AGE_DOCUMENTED_HOW),
         "age_complete": column(_BOOL, "Whether every patient has an age."),
-        "age_mean_years": column(_REAL, "Mean age in years.", at_least=0),
+        "age_mean_years": column(_REAL, "Mean age in years.", at_least=0, at_most=OLDEST_YEARS),
         "age_mean_unit": column(
             _TEXT, "Unit in which the mean age is stated; null where the source states none.", values=("years", "days")
         ),
-        "age_median_years": column(_REAL, "Median age in years.", at_least=0),
-        "age_min_years": column(_REAL, "Youngest age in years.", at_least=0),
-        "age_max_years": column(_REAL, "Oldest age in years; null with a known youngest: unbounded.", at_least=0),
-        "female_share": column(_REAL, "Share of female patients, if documented.", at_least=0),
-        "male_share": column(_REAL, "Share of male patients, if documented.", at_least=0),
+        "age_median_years": column(_REAL, "Median age in years.", at_least=0, at_most=OLDEST_YEARS),
+        "age_min_years": column(_REAL, "Youngest age in years.", at_least=0, at_most=OLDEST_YEARS),
+        "age_max_years": column(
+            _REAL, "Oldest age in years; null with a known youngest: unbounded.", at_least=0, at_most=OLDEST_YEARS
+        ),
+        "female_share": column(_REAL, "Share of female patients, if documented.", at_least=0, at_most=1),
+        "male_share": column(_REAL, "Share of male patients, if documented.", at_least=0, at_most=1),
         "sex_stated_as": column(
             _TEXT, "What the source calls it; the publication counted `Sex` alone.", values=("Sex", "Gender")
         ),
@@ -133,8 +144,20 @@ def facts_text(frame: pl.DataFrame, *, title: str, source: str) -> str:
 
 
 def read_open_datasets(path: Path | None = None) -> pl.DataFrame:
-    """The facts of `path`, else those that ship. Raises CxrError CXR-101, CXR-505."""
-    return read_facts(path or data_folder("catalog") / FILE_NAME, OPEN_DATASETS)
+    """The facts of `path`, each value one that its column takes, else those that ship. Raises CxrError CXR-101, CXR-505."""
+    if path is None:
+        return read_facts(data_folder("catalog") / FILE_NAME, OPEN_DATASETS)
+    theirs = read_facts(path, OPEN_DATASETS)
+    _, broken = validate(theirs, OPEN_DATASETS)
+    if not broken.is_empty():
+        row = broken.row(0, named=True)
+        raise CxrError(
+            "CXR-505",
+            f"{row['column_name']} {row['value']!r}: {row['message']}",
+            where=f"{path.name} [entry {theirs['entry'][row['row']]}]",
+            fix="write it with `cxrdata review add`, which names what does not hold",
+        )
+    return theirs
 
 
 def read_facts(path: Path, table: Table) -> pl.DataFrame:
@@ -182,16 +205,7 @@ def with_overlay(shipped: pl.DataFrame, path: Path) -> pl.DataFrame:
 
     Raises CxrError: CXR-505 not such a file, or a value that its column refuses.
     """
-    theirs = read_facts(path, OPEN_DATASETS)
-    _, broken = validate(theirs, OPEN_DATASETS)
-    if not broken.is_empty():
-        row = broken.row(0, named=True)
-        raise CxrError(
-            "CXR-505",
-            f"{row['column_name']} {row['value']!r}: {row['message']}",
-            where=f"{path.name} [entry {theirs['entry'][row['row']]}]",
-            fix="write it with `cxrdata review add`, which names what does not hold",
-        )
+    theirs = read_open_datasets(path)
     key = ["source", "part", "dataset_name"]
     ours = shipped.join(theirs, on=key, how="anti", nulls_equal=True, maintain_order="left")
     first = pl.concat([ours.with_columns(_theirs=False), theirs.with_columns(_theirs=True)])

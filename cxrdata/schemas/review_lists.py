@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from cxrdata.resources import data_folder
-from cxrdata.schemas.open_datasets import AGE_CLASSES, AGE_DOCUMENTED_HOW, IMPUTED_FROM, read_facts
+from cxrdata.schemas.open_datasets import AGE_CLASSES, AGE_DOCUMENTED_HOW, IMPUTED_FROM, MOST_COUNT, read_facts
 from cxrdata.schemas.tables import _BOOL, _INT, _REAL, _TEXT, _TEXTS, _table, column
 
 PAPERS_FILE = "review_papers.tsv"
@@ -55,19 +55,19 @@ REVIEW_LISTINGS = _table(
         "dataset_name": column(_TEXT, "Name as the list has it.", nullable=False),
         "links": column(_TEXTS, "Where it is published."),
         "validation": column(_TEXT, "MedSAM: internal or external.", values=("internal", "external")),
-        "cases_used": column(_INT, "MedSAM: cases that it reports to use.", at_least=0),
+        "cases_used": column(_INT, "MedSAM: cases that it reports to use.", at_least=0, at_most=MOST_COUNT),
         "only_secondary": column(_BOOL, "Whether all of its data are another's."),
         "scraped": column(_BOOL, "Whether its data were collected from public pages."),
         "secondary_of": column(_TEXTS, "Datasets that it takes data from."),
         "modalities": column(_TEXTS, "Imaging modalities."),
-        "patients": column(_INT, "Patients, imputed as in `open_datasets`; of vqa_rad the cases with an age.", at_least=0),
+        "patients": column(_INT, "Patients, imputed as in `open_datasets`; of vqa_rad the cases with an age.", at_least=0, at_most=MOST_COUNT),
         "patients_imputed_from": column(_TEXT, "What `patients` was imputed from.", values=IMPUTED_FROM),
-        "sequences": column(_INT, "Sequences, filled as in `open_datasets`.", at_least=0),
-        "images": column(_INT, "Images as stated; of vqa_rad the cases.", at_least=0),
+        "sequences": column(_INT, "Sequences, filled as in `open_datasets`.", at_least=0, at_most=MOST_COUNT),
+        "images": column(_INT, "Images as stated; of vqa_rad the cases.", at_least=0, at_most=MOST_COUNT),
         "age_class": column(_TEXT, "adult, children, both or adult_prenatal; null when unknown.", values=AGE_CLASSES),
-        "adult_share_low": column(_REAL, "Least share of adults that the statement allows.", at_least=0),
-        "adult_share_high": column(_REAL, "Largest share of adults that the statement allows.", at_least=0),
-        "adult_share": column(_REAL, "Share of adults as the publication takes it.", at_least=0),
+        "adult_share_low": column(_REAL, "Least share of adults that the statement allows.", at_least=0, at_most=1),
+        "adult_share_high": column(_REAL, "Largest share of adults that the statement allows.", at_least=0, at_most=1),
+        "adult_share": column(_REAL, "Share of adults as the publication takes it.", at_least=0, at_most=1),
         "age_documented": column(_BOOL, "Whether age is documented."),
         "age_documented_how": column(_TEXT, "In what form age is documented.", values=AGE_DOCUMENTED_HOW),
         "age_complete": column(_BOOL, "Whether every patient has an age."),

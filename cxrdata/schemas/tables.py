@@ -65,6 +65,7 @@ def column(
     nullable: bool = True,
     values: Sequence[Any] | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
 ) -> pa.Column:
     """One column of a table; a description is not optional."""
     checks = []
@@ -72,6 +73,8 @@ def column(
         checks.append(pa.Check.isin(list(values)))
     if at_least is not None:
         checks.append(pa.Check.ge(at_least))
+    if at_most is not None:
+        checks.append(pa.Check.le(at_most))
     return pa.Column(dtype, checks=checks, nullable=nullable, description=description)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from cxrdata.errors import CxrError
+from cxrdata.errors import CxrError, nearest
 from cxrdata.sources.account import Account
 from cxrdata.sources.textfile import AGAIN, TextTable, check_is_text, read_bytes
 
@@ -41,17 +41,20 @@ class Cells:
 
 @dataclass(frozen=True)
 class Book:
-    """Worksheets of a workbook that was opened once. `titles`: all its sheets, `rows`: those that were asked for."""
+    """Worksheets of a workbook that was opened once. `titles`: all its sheets, `rows`: those that were asked for,
+    `again`: how to get it whole, for messages.
+    """
 
     name: str
     titles: tuple[str, ...]
     rows: dict[str, list[tuple[int, tuple[Any, ...]]]]
+    again: str = AGAIN
 
     def cells(self, sheet: str, columns: Sequence[str]) -> Cells:
         """Columns of one sheet. Raises CxrError as `worksheet_cells` does."""
         if sheet not in self.rows:
-            raise _no_sheet(sheet, self.titles, name=self.name)
-        return _collect(iter(self.rows[sheet]), columns, where=f"{self.name} [{sheet}]")
+            raise _no_sheet(sheet, self.titles, name=self.name, again=self.again)
+        return _collect(iter(self.rows[sheet]), columns, where=f"{self.name} [{sheet}]", again=self.again)
 
 
 def read_workbook(path: Path, *, name: str, account: Account, sheet: str, columns: Sequence[str]) -> TextTable:
@@ -103,12 +106,15 @@ def whole_worksheet(path: Path, *, name: str, sheet: str) -> pl.DataFrame:
     return _numbered(list(columns.values()), filled)
 
 
-def read_book(path: Path, *, name: str, sheets: Sequence[str]) -> Book:
-    """The rows of those of `sheets` that the workbook has. Raises CxrError: CXR-101 to CXR-103, CXR-110."""
-    with _book(path, name=name) as book:
+def read_book(path: Path, *, name: str, sheets: Sequence[str], again: str = AGAIN) -> Book:
+    """The rows of those of `sheets` that the workbook has. again: how to get it whole, for messages.
+
+    Raises CxrError: CXR-101 to CXR-103, CXR-110.
+    """
+    with _book(path, name=name, again=again) as book:
         titles = tuple(book.sheetnames)
         wanted = [sheet for sheet in sheets if sheet in titles]
-        return Book(name, titles, {sheet: list(_numbered_rows(book, sheet)) for sheet in wanted})
+        return Book(name, titles, {sheet: list(_numbered_rows(book, sheet)) for sheet in wanted}, again)
 
 
 @contextmanager
@@ -124,22 +130,33 @@ def _numbered_rows(book: Any, sheet: str) -> _Rows:  # noqa: ANN401 - an openpyx
     return enumerate(book[sheet].iter_rows(values_only=True), 1)
 
 
-def _no_sheet(sheet: str, titles: Sequence[str], *, name: str) -> CxrError:
+def _no_sheet(sheet: str, titles: Sequence[str], *, name: str, again: str = AGAIN) -> CxrError:
     found = ", ".join(repr(title) for title in titles) or "none"
-    return CxrError(
-        "CXR-109", f"the workbook has no sheet {sheet!r}", where=name, fix=f"{AGAIN}; sheets found: {found}"
-    )
+    problem = f"the workbook has no sheet {sheet!r}{_meant(sheet, titles)}"
+    return CxrError("CXR-109", problem, where=name, fix=f"{again}; sheets found: {found}")
+
+
+def _meant(title: str, found: Sequence[str]) -> str:
+    """A hint at the title that differs by case, blanks or a few letters."""
+    plain = {_plain(one): one for one in found if one}
+    if same := plain.get(_plain(title)):
+        return f"; did you mean {same!r}?"
+    return nearest(title, [one for one in found if one], most=1)
+
+
+def _plain(title: str) -> str:
+    return "".join(title.split()).casefold()
 
 
 @contextmanager
-def _book(path: Path, *, name: str) -> Iterator[Any]:
+def _book(path: Path, *, name: str, again: str = AGAIN) -> Iterator[Any]:
     """The workbook, open; what openpyxl raises while it is read is CXR-110."""
     import openpyxl
 
-    body = read_bytes(path, name=name)
+    body = read_bytes(path, name=name, again=again)
     if not body.startswith(_ZIP):
-        check_is_text(body, name=name)
-        raise _no_workbook(name)
+        check_is_text(body, name=name, again=again)
+        raise _no_workbook(name, again)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no values
@@ -157,25 +174,25 @@ def _book(path: Path, *, name: str) -> Iterator[Any]:
         AttributeError,
         SyntaxError,
     ) as error:
-        raise _no_workbook(name) from error  # openpyxl lets through whatever its parsers raise
+        raise _no_workbook(name, again) from error  # openpyxl lets through whatever its parsers raise
 
 
-def _no_workbook(name: str) -> CxrError:
+def _no_workbook(name: str, again: str) -> CxrError:
     return CxrError(
-        "CXR-110", "this is not an Excel workbook (.xlsx), or it is damaged or encrypted", where=name, fix=AGAIN
+        "CXR-110", "this is not an Excel workbook (.xlsx), or it is damaged or encrypted", where=name, fix=again
     )
 
 
 def _header_and_rows(
-    rows: _Rows, *, where: str, columns: Sequence[str] = ()
+    rows: _Rows, *, where: str, columns: Sequence[str] = (), again: str = AGAIN
 ) -> tuple[list[str], list[tuple[int, tuple[Any, ...]]]]:
     """The header's titles, and the rows below it that are not empty. `columns` must be among the titles."""
     header_line, header = next(((line, row) for line, row in rows if any(value is not None for value in row)), (1, ()))
     titles = ["" if title is None else str(title).strip() for title in header]
-    _check_header(titles, columns, where=f"{where}:{header_line}")
+    _check_header(titles, columns, where=f"{where}:{header_line}", again=again)
     filled = [(line, row) for line, row in rows if any(value is not None for value in row)]
     if not filled:
-        raise CxrError("CXR-111", "the worksheet has a header and no rows", where=where, fix=AGAIN)
+        raise CxrError("CXR-111", "the worksheet has a header and no rows", where=where, fix=again)
     return titles, filled
 
 
@@ -188,8 +205,8 @@ def _numbered(columns: list[pl.Series], rows: list[tuple[int, tuple[Any, ...]]])
     return pl.DataFrame(columns).with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("_record"), lines)
 
 
-def _collect(rows: _Rows, columns: Sequence[str], *, where: str) -> Cells:
-    titles, filled = _header_and_rows(rows, where=where, columns=columns)
+def _collect(rows: _Rows, columns: Sequence[str], *, where: str, again: str = AGAIN) -> Cells:
+    titles, filled = _header_and_rows(rows, where=where, columns=columns, again=again)
     frame, errors = _numbered([_texts(column, titles.index(column), filled) for column in columns], filled), []
     from openpyxl.cell.cell import ERROR_CODES
     from openpyxl.utils import get_column_letter
@@ -205,15 +222,16 @@ def _collect(rows: _Rows, columns: Sequence[str], *, where: str) -> Cells:
     return Cells(frame, pl.concat(errors) if errors else pl.DataFrame(schema=_ERROR_SCHEMA), letters, tuple(titles))
 
 
-def _check_header(titles: list[str], columns: Sequence[str], *, where: str) -> None:
+def _check_header(titles: list[str], columns: Sequence[str], *, where: str, again: str) -> None:
     missing = [column for column in columns if column not in titles]
     if missing:
-        listed = ", ".join(repr(column) for column in missing)
+        hints = {column: _meant(column, titles).removeprefix("; ") for column in missing}
+        listed = ", ".join(f"{column!r} ({hint})" if hint else repr(column) for column, hint in hints.items())
         raise CxrError(
             "CXR-107",
             f"the header lacks {listed}",
             where=where,
-            fix=f"{AGAIN}; the header has: {', '.join(filter(None, titles))}",
+            fix=f"{again}; the header has: {', '.join(filter(None, titles))}",
         )
     doubled = [column for column in columns if titles.count(column) > 1]
     if doubled:

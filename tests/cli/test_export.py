@@ -66,6 +66,7 @@ def test_refusals(say: Callable[..., Said], catalog: Path, tmp_path: Path) -> No
         (("labels",), "CXR-502"),
         (("torchxrayvision", "--dataset", "chexpert"), "CXR-501"),
         (("parquet", "--tables", ""), "CXR-502"),
+        (("croissant", "--url", "not a url"), "CXR-502"),
     ):
         said = say("export", *arguments, *place)
         assert (said.code, said.err[: len("error CXR-501")]) == (2, f"error {code}"), arguments

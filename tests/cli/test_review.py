@@ -117,6 +117,26 @@ def test_add_then_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "error CXR-119: 'Toy' is listed already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_lists_that_are_not_the_users_are_remarked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {})
+    facts = tmp_path / "facts" / "open_datasets.tsv"
+    assert run(["review", "import", str(path), "--out", str(facts), "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["review", name, str(facts), "--format", "csv"]) == 0
+    assert capsys.readouterr().err == ""
+    (facts.parent / "review_papers.tsv").unlink()
+    assert run(["review", name, str(facts), "--format", "csv"]) == 0
+    said = capsys.readouterr().err
+    shown = name in {"papers", "documentation"}
+    assert said == ("no review_papers.tsv beside open_datasets.tsv: those that ship are shown\n" if shown else "")
+    (facts.parent / "review_listings.tsv").unlink()
+    assert run(["review", name, str(facts), "--format", "csv"]) == 0
+    assert ("review_listings.tsv" in capsys.readouterr().err) == (name in {"papers", "repackaging"})
+
+
 def test_import_writes_papers_and_lists_beside_the_facts(tmp_path: Path) -> None:
     path = write_workbook(tmp_path / "w.xlsx", {"Challenges": [ADULTS]})
     assert run(["review", "import", str(path), "--out", str(tmp_path / "facts"), "--quiet"]) == 0

@@ -185,6 +185,19 @@ def test_the_same_bytes_and_a_date_only_if_given(catalog: Catalog, tmp_path: Pat
         export_croissant(catalog, tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "not a url", "ftp://example.org", "javascript:alert(1)", "https://", "https://x.org/a b", "https://x.org/<b>",
+        'https://x.org/"', "https://x.org/'", "https://x.org/\n", "https:///x",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_is_refused(catalog: Catalog, tmp_path: Path, url: str) -> None:
+    with pytest.raises(CxrError, match="CXR-502"):
+        export_croissant(catalog, tmp_path / "out", url=url)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_hostile_names_are_text(hostile: Catalog, tmp_path: Path) -> None:
     """The JSON may stand in a page's <script>: no tag in it, and the title is whole when it is read."""
     export_croissant(hostile, tmp_path / "out", url="https://example.org", date_published="2026-01-01")

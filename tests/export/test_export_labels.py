@@ -70,6 +70,21 @@ def test_choices(catalog: Catalog) -> None:
         labels_table(catalog, policy="raw", columns=["age_year"])
 
 
+def test_nothing_left_of_a_split_is_said(catalog: Catalog, tmp_path: Path) -> None:
+    split = catalog.split("plain")
+    other = next(name for name in catalog.manifest["datasets"] if name not in split["dataset"].to_list())
+    labelers = {name: {one for one, _ in ones} for name, ones in catalog.manifest["labelers"].items()}
+    (foreign, *_) = sorted(labelers[other] - set().union(*(labelers[name] for name in set(split["dataset"]))))
+    for wishes, said in (
+        ({"datasets": [other]}, f"has no image of {other}"),
+        ({"labeler": foreign}, f"with labels of {foreign}"),
+    ):
+        with pytest.raises(CxrError, match=said) as refused:
+            export_labels(catalog, tmp_path / "l.csv", policy="raw", split="plain", **wishes)
+        assert refused.value.code == "CXR-502"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_policy_file(catalog: Catalog, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text('default = "zeros"\nedema = "ones"\natelectasis = "ignore"\n')
@@ -82,6 +97,8 @@ def test_a_policy_file(catalog: Catalog, tmp_path: Path) -> None:
         ('edema = "maybe"', "is no policy"),
         ("edema = 1", "is no policy"),
         ("edema = [1]", "is no policy"),
+        ("", "says nothing"),
+        ("# nothing yet\n", "says nothing"),
     ):
         path.write_text(content)
         with pytest.raises(CxrError, match=problem) as refused:

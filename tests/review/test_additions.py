@@ -100,6 +100,14 @@ def test_columns_as_tsv_are_an_entry_too(tmp_path: Path) -> None:
         ('["Peru"]', '["Peru", "Chile"]', "'institutions' and 'institution_countries' differ in length"),
         ("aliases", "modality_shares = [0.81, 0.2]\naliases", "'modality_shares' sum to 101 %"),
         ("aliases", "female_share = 55\naliases", "'female_share' is 55, which is no share"),
+        ("= 100", "= 99999999999999999999999", "'patients_stated' is 1e+23, more than 1,000,000,000"),
+        ("= 300", "= 9223372036854775807", "'images_stated' is 9.22337e+18, more than 1,000,000,000"),
+        ("aliases", "age_mean_years = 500\naliases", "'age_mean_years' is 500, more than 130"),
+        ("aliases", "adult_share_high = 0.4\naliases", "'age_class' is 'children', and the share of adults is another than 0"),
+        ('"children"', '"adult"\nadult_share_low = 0.9', "'age_class' is 'adult', and the share of adults is another than 1"),
+        ('"children"', '"adult"\nadult_share = 0.99', "'age_class' is 'adult', and the share of adults is another than 1"),
+        ("aliases", 'links = ["ftp://x.org"]\naliases', "'links' holds 'ftp://x.org', which is no link"),
+        ("aliases", 'paper_links = ["see below"]\naliases', "'paper_links' holds 'see below', which is no link"),
         ("aliases", "adult_share = 0.5\nadult_share_low = 0.9\naliases", "the share of adults lies outside its bounds"),
         ("aliases", "age_min_years = 9\nage_max_years = 2\naliases", "'age_min_years' is above 'age_max_years'"),
         ("aliases", 'part = "kaggle"\naliases', "'kaggle' is no part of 'collections'"),
@@ -173,6 +181,14 @@ def test_facts_in_the_overlays_folder_join_those_of_a_build(tmp_path: Path) -> N
     assert frame.head(212).equals(shipped)
     assert frame["dataset_name"].to_list()[-1] == "Toy Chest"
     assert "overlay/open_datasets.tsv" in Vocabularies.load(tmp_path / "overlays").digests
+
+
+def test_facts_that_no_sum_holds_are_refused(tmp_path: Path) -> None:
+    add_datasets(written(tmp_path, TOY), tmp_path / "to.tsv")
+    text = (tmp_path / "to.tsv").read_text(encoding="utf-8")
+    with pytest.raises(CxrError, match="CXR-505") as caught:
+        load_facts(written(tmp_path, text.replace("\t300\t", "\t9223372036854775807\t"), "huge.tsv"))
+    assert caught.value.where == "huge.tsv [entry 213]"
 
 
 def test_an_overlay_wins_and_one_that_does_not_hold_is_named(tmp_path: Path) -> None:

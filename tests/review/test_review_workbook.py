@@ -13,6 +13,7 @@ from cxrdata.errors import CxrError
 from cxrdata.review import workbook as sheets
 from cxrdata.review.facts import Import, import_workbook
 from cxrdata.review.workbook import CASES, PAPERS, PRIMARY, READ
+from cxrdata.sources.account import LONGEST_VALUE
 from tests.review.workbooks import ADULTS, write_workbook
 
 
@@ -41,6 +42,29 @@ def test_a_renamed_column_is_named(tmp_path: Path) -> None:
         "error CXR-107: the header lacks 'Peds vs. Adult'",
         "  at:  w.xlsx [Challenges]:1",
     ]
+    assert (caught.value.fix or "").startswith("use the review's workbook as it was published")
+
+
+def test_a_header_that_differs_by_case_or_blanks_is_meant(tmp_path: Path) -> None:
+    path = write_workbook(
+        tmp_path / "w.xlsx", {}, renamed={sheets.ADULT: "peds  vs.adult", sheets.ORGANS: "Organ/Body Parts"}
+    )
+    with pytest.raises(CxrError) as caught:
+        import_workbook(path)
+    assert caught.value.problem == (
+        "the header lacks 'Peds vs. Adult' (did you mean 'peds  vs.adult'?), 'Organ / Body Part' (did you mean Organ/Body Parts?)"
+    )
+
+
+def test_a_sheet_that_differs_by_case_is_meant(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "w.xlsx", {})
+    book = openpyxl.load_workbook(path)
+    book["Benchmarks"].title = "benchmarks "
+    book.save(path)
+    with pytest.raises(CxrError) as caught:
+        import_workbook(path)
+    assert caught.value.problem == "the workbook has no sheet 'Benchmarks'; did you mean 'benchmarks '?"
+    assert "dataset's official site" not in caught.value.block()
 
 
 def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
@@ -163,9 +187,9 @@ def test_papers_and_cases(tmp_path: Path) -> None:
 
 
 def test_country_without_institution_is_kept(tmp_path: Path) -> None:
-    facts, named = one(tmp_path, INSTITUTIONS="Hospital(Peru)\nN/A (China)")
+    facts, named = one(tmp_path, INSTITUTIONS="Hospital(Italy)\nN/A (China)")
     assert facts["institutions"] == ["Hospital", None]
-    assert facts["institution_countries"] == ["Peru", "China"]
+    assert facts["institution_countries"] == ["Italy", "China"]
     assert one(tmp_path, INSTITUTIONS="N/A (China)")[0]["institutions"] is None
     assert one(tmp_path, INSTITUTIONS="N/A")[0]["institution_countries"] is None
     assert named == []
@@ -208,6 +232,45 @@ def test_share_of_adults(
             "SAMPLE_SIZE", "Patients: many", "patients", None, "G2", "Patients: many",
             "a line is not `Patients|Sequences|Images: number`, once each",
         ),
+        *(
+            ("SAMPLE_SIZE", text, "patients", None, "G2", text, "more than 1,000,000,000, which no dataset has")
+            for text in ("Patients: 99999999999999999999999", "Patients: 1,000,000,001", "Patients: " + "9" * 5000)
+        ),
+        *(
+            (
+                "SAMPLE_SIZE", text, "patients", None, "G2", text,
+                "a line is not `Patients|Sequences|Images: number`, once each",
+            )
+            for text in ("Patients: 1,2,3", "Patients: 1000,000", "Patients: \u0661\u0662\u0663")
+        ),
+        *(
+            ("DEMOGRAPHICS", f"{key}: {text}", fact, None, "F2", text, "above 130 years, which nobody is")
+            for key, text, fact in (
+                ("Avg. Age", "500", "age_mean_years"), ("Median Age", "131 years", "age_median_years"),
+                ("Age Range", "0 to 200 years", "age_min_years"), ("Age Range", "140 years and above", "age_min_years"),
+            )
+        ),
+        (
+            "DEMOGRAPHICS", "Age Range: 80 to 20 years", "age_min_years", None, "F2", "80 to 20 years",
+            "the age range ends before it begins",
+        ),
+        (
+            "DEMOGRAPHICS", "Avg. Age: \u0665\u0660", "age_mean_years", None, "F2", "\u0665\u0660",
+            "the age is not a number of years or days",
+        ),
+        ("DEMOGRAPHICS", "Sex: F (900%)", "female_share", None, "F2", "F (900%)", "a share is above 100 %"),
+        (
+            "DEMOGRAPHICS", "Sex: F (1.2.3%)", "female_share", None, "F2", "F (1.2.3%)",
+            "the shares are not `A (x%), B (y%)`",
+        ),
+        (
+            "LOCATION", "Kagle", "part", None, "O2", "Kagle",
+            "the place is not known, the entry is of no part; did you mean Kaggle?",
+        ),
+        (
+            "INSTITUTIONS", "Hospital (Chyna)", "institution_countries", ["Chyna"], "E2", "Chyna",
+            "the country is not among those of the facts that ship; it is kept as stated; did you mean China?",
+        ),
         (
             "INSTITUTIONS", "Hospital of Lima", "institutions", None, "E2", "Hospital of Lima",
             "a line is not `Institution (Country)`",
@@ -239,7 +302,7 @@ def test_cells_that_do_not_parse_are_named(
 ) -> None:
     facts, named = one(tmp_path, **{column: text})
     assert facts[fact] == kept
-    assert named == [(cell, value, message)]
+    assert named == [(cell, value[:LONGEST_VALUE], message)]
 
 
 def test_ages_in_years_and_days(tmp_path: Path) -> None:
@@ -276,6 +339,28 @@ def test_patients_are_imputed(
 ) -> None:
     facts, _ = one(tmp_path, MODALITIES=modality, SAMPLE_SIZE=size)
     assert (facts["patients"], facts["patients_imputed_from"]) == (patients, imputed)
+
+
+def test_the_most_that_is_counted_adds_up(tmp_path: Path) -> None:
+    rows = [{**ADULTS, sheets.NAME: f"Dataset {n}", sheets.SAMPLE_SIZE: "Patients: 1,000,000,000"} for n in range(20)]
+    made = import_workbook(write_workbook(tmp_path / "w.xlsx", {"Challenges": rows}))
+    assert (made.facts["patients"].sum(), made.problems.height) == (20_000_000_000, 0)
+
+
+def test_numbers_of_the_lists_have_limits(tmp_path: Path) -> None:
+    """Years, ages of cases and cases used that no column holds: named, not an overflow."""
+    huge = {sheets.YEAR: "9" * 400, sheets.PAPER_LINK: "https://x.org/1"}
+    case = {sheets.CASE_MODALITY: "Chest X-ray", sheets.CASE_AGE: 131}
+    rows = {
+        PAPERS.title: [huge],
+        CASES.title: [case],
+        "Repackaging (MedSAM CT)": [{sheets.NAME: "A", sheets.REPORTED: "inf"}],
+    }
+    made = import_workbook(write_workbook(tmp_path / "w.xlsx", rows))
+    assert made.papers["year"].to_list() == [None]
+    assert made.problems.select("column_name", "message").rows() == [
+        ("Year", "more than 2,100"), (sheets.REPORTED, "not a number"), (sheets.CASE_AGE, "more than 130"),
+    ]  # fmt: skip
 
 
 def test_rows_without_a_name_are_counted(tmp_path: Path) -> None:
