@@ -111,6 +111,9 @@ def test_false_positives_among_the_healthy(catalog: Catalog, predicted: Callable
     called = np.mean([score("m", "cardiomegaly", key) >= 0.5 for key in healthy])
     assert row["estimate"] == pytest.approx(called, abs=1e-12)
     assert row["policy"] == "ignore, among healthy"
+    everybody = catalog.table("images").filter(dataset="nih_cxr14").collect().height
+    out = f"{everybody - len(healthy)} predicted images of {everybody} not healthy and left out"
+    assert any(note.endswith(out) for note in answer.notes)
     tpr = one_row(answer, "tpr", label="cardiomegaly")
     assert (tpr["estimate"], tpr["note"]) == (None, "undefined: no positives")
     assert one_row(answer, "prevalence", label="no_finding")["estimate"] == 1
@@ -192,3 +195,19 @@ def test_wishes_that_cannot_be_met(
     with pytest.raises(CxrError) as caught:
         cxrdata.audit(predictions=predicted("nih_cxr14"), catalog=catalog, bootstrap=0, **wishes)
     assert caught.value.code == code
+
+
+def test_a_fixed_threshold_cannot_be_chosen_anew(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    with pytest.raises(CxrError) as refused:
+        cxrdata.audit(predictions=predicted("nih_cxr14"), catalog=catalog, threshold=0.5, rederive=True)
+    assert (refused.value.code, refused.value.problem) == ("CXR-502", "there is no threshold to choose anew")
+
+
+def test_one_name_is_a_list_of_one(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    path = predicted("nih_cxr14")
+    one = cxrdata.audit(predictions=path, catalog=catalog, by="sex", metrics="auroc", bootstrap=0)
+    assert one.rows.equals(
+        cxrdata.audit(predictions=path, catalog=catalog, by=["sex"], metrics=["auroc"], bootstrap=0).rows
+    )
+    with pytest.raises(CxrError, match="no predictions"):
+        cxrdata.audit(predictions=[], catalog=catalog)
