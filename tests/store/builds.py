@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkServerProcess
@@ -74,8 +75,9 @@ class Started:
             return
         try:
             os.killpg(pid, number)
-        except ProcessLookupError:  # not yet the leader of a group: nothing is written yet
-            os.kill(pid, number)
+        except ProcessLookupError:  # not yet the leader of a group, so nothing is written yet; or it has just ended
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wait(self, seconds: float = 60.0) -> Ended:
         connection.wait([self._process.sentinel], seconds)
