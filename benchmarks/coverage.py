@@ -22,7 +22,7 @@ import numpy as np
 from cxrdata.audit.data import Scored
 from cxrdata.audit.delong import delong
 from cxrdata.audit.engine import prepared
-from cxrdata.audit.intervals import Interval, interval_of
+from cxrdata.audit.intervals import Interval, interval_of, of_bootstrap
 from cxrdata.audit.rates import Rate, wilson
 from cxrdata.audit.request import AuditRequest
 
@@ -84,7 +84,9 @@ def intervals(scored: Scored, replicates: int, seed: int) -> dict[tuple[str, str
         for at, metric in enumerate(METRICS):
             if method in {"percentile", "bca"}:
                 subject.request = replace(request, interval=method)
-            elif method == "delong" and metric == "auroc":
+                found[metric, method] = of_bootstrap(subject, everybody, metric, 0)
+                continue
+            if method == "delong" and metric == "auroc":
                 subject.request = replace(request, auroc="delong")
             elif method in {"wilson", "clopper_pearson"} and metric != "auroc":
                 subject.request = replace(request, rates=method)

@@ -12,6 +12,7 @@ from cxrdata.audit.metrics import Bins
 from cxrdata.audit.ordered import Ordered, ratio
 from cxrdata.audit.rates import rate_of, wilson
 from cxrdata.errors import CxrError
+from cxrdata.small_cells import MIN_CELL
 
 CALIBRATION_SCHEMA: dict[str, pl.DataType] = {
     "group_by": pl.String(),
@@ -62,7 +63,12 @@ def roc_curve(scored: Scored, grouping: Grouping | None = None) -> pl.DataFrame:
 
 
 def calibration_curve(
-    scored: Scored, grouping: Grouping | None = None, *, bins: int = 10, confidence: float = 0.95, min_cell: int = 11
+    scored: Scored,
+    grouping: Grouping | None = None,
+    *,
+    bins: int = 10,
+    confidence: float = 0.95,
+    min_cell: int = MIN_CELL,
 ) -> pl.DataFrame:
     """`CALIBRATION_SCHEMA`: a row for each bin of each group that has images; Wilson intervals by patient.
 

@@ -74,6 +74,12 @@ def interval_of(subject: Subject, part: Part, metric: str, group: int) -> Interv
         return of_rate(subject, part, metric, group, request.rates)
     if metric == "auroc" and (instead := _instead_of_bootstrap(subject, part, group)) is not None:
         return instead(subject, part, group)
+    return of_bootstrap(subject, part, metric, group)
+
+
+def of_bootstrap(subject: Subject, part: Part, metric: str, group: int) -> Interval:
+    """The bootstrap's interval, however few there are of a class; where all replicates are equal, another of its kind."""
+    request = subject.request
     at = request.metrics.index(metric)
     found = Interval()
     if request.bootstrap:

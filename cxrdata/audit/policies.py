@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from cxrdata.errors import CxrError, nearest
 from cxrdata.sources.base import UNCERTAIN, UNMENTIONED
 from cxrdata.store.label_frames import POLICIES
-from cxrdata.tomlfile import read_toml
+from cxrdata.store.policies import DEFAULT, checked_policies, read_policy
 
-DEFAULT = "ignore"
+OTHERS = "ignore"  # what holds for labels of which a mapping says nothing
 
 
 @dataclass(frozen=True)
@@ -26,24 +24,16 @@ class Policy:
 
     @classmethod
     def read(cls, wish: str | Mapping[str, str]) -> Policy:
-        """From the name of a policy, a mapping label -> policy, or a TOML file of it (`cardiomegaly = "ones"`; other labels
-        are `ignore`). Raises CxrError: CXR-501 no such policy, CXR-505 not such a file.
+        """From the name of a policy, a mapping label -> policy, or a TOML file of it. Labels that are not named have the
+        policy `default`, else `ignore`. Raises CxrError as `read_policy` does.
         """
-        if isinstance(wish, str) and wish in POLICIES:
-            return cls(wish)
         if isinstance(wish, Mapping):
-            return cls("by label", _checked(wish, "policy"))
-        path = Path(wish)
-        if not path.is_file():
-            raise CxrError(
-                "CXR-501",
-                f"there is no policy and no file {wish!r}{nearest(wish, list(POLICIES))}",
-                fix=f'policies: {", ".join(POLICIES)}; or name a TOML file with lines such as cardiomegaly = "ones"',
-            )
-        return cls(path.name, _checked(read_toml(path)[0], path.name))
+            return cls("by label", checked_policies(dict(wish), "policy"))
+        found = read_policy(wish)
+        return cls(found) if isinstance(found, str) else cls(Path(wish).name, found)
 
     def of(self, label: str) -> str:
-        return self.by_label.get(label, DEFAULT) if self.by_label else self.name
+        return self.by_label.get(label, self.by_label.get(DEFAULT, OTHERS)) if self.by_label else self.name
 
     def stated(self, labels: Sequence[str]) -> dict[str, str]:
         """The policy of each label, as rows state it."""
@@ -66,15 +56,3 @@ class Policy:
             ("not mentioned or not assessed", int((gone & codes.is_null()).sum())),
         )
         return [(reason, n) for reason, n in counts if n]
-
-
-def _checked(wishes: Mapping[str, Any], where: str) -> dict[str, str]:
-    for label, name in wishes.items():
-        if name not in POLICIES:
-            raise CxrError(
-                "CXR-501",
-                f"there is no policy {name!r} (for {label}){nearest(str(name), list(POLICIES))}",
-                where=where,
-                fix=f"policies: {', '.join(POLICIES)}",
-            )
-    return dict(wishes)

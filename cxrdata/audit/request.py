@@ -9,6 +9,7 @@ from cxrdata.audit.data import Grouping, Scored
 from cxrdata.audit.metrics import METRICS, NEED_THRESHOLD
 from cxrdata.audit.thresholds import Rule
 from cxrdata.errors import CxrError, nearest
+from cxrdata.small_cells import MIN_CELL
 
 INTERVALS = ("percentile", "bca")
 RATE_INTERVALS = ("bootstrap", "wilson", "clopper_pearson")
@@ -52,7 +53,7 @@ class AuditRequest:
     confidence: float = 0.95
     rates: str = "bootstrap"
     auroc: str = "bootstrap"
-    min_cell: int = 11
+    min_cell: int = MIN_CELL
     bins: int = 10
     gaps: bool = True
     permutations: int = 0

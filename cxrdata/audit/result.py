@@ -14,6 +14,7 @@ import polars as pl
 from cxrdata.audit.data import OVERALL, Scored
 from cxrdata.audit.metrics import METRICS
 from cxrdata.errors import CxrError
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.store.parquet import ROW_GROUP_ROWS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Audit:
     notes: list[str]
     confusion: pl.DataFrame = field(default_factory=pl.DataFrame)
     scored: Sequence[Scored] = field(repr=False, default=())
-    min_cell: int = 11
+    min_cell: int = MIN_CELL
 
     @property
     def overall(self) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from cxrdata.audit.assemble import ages_of, check_targets, confusion, coverage, 
 from cxrdata.audit.calibration import Calibration, calibrate
 from cxrdata.audit.data import Scored
 from cxrdata.audit.metrics import NEED_THRESHOLD
-from cxrdata.audit.policies import DEFAULT, Policy
+from cxrdata.audit.policies import OTHERS, Policy
 from cxrdata.audit.predictions import Predictions, Table, read_predictions
 from cxrdata.audit.request import BY_LABEL, DEFAULT_METRICS, AuditRequest
 from cxrdata.audit.result import Audit
@@ -23,6 +23,7 @@ from cxrdata.audit.trend import age_trend
 from cxrdata.audit.truth import AMONG, CatalogTruth, Judged, TruthSource
 from cxrdata.audit.truth_file import FileTruth
 from cxrdata.errors import CxrError, nearest
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.splits.attributes import SCHEME
 from cxrdata.wording import counted
 
@@ -45,7 +46,7 @@ def audit(
     by: Sequence[str] = (),
     cross: Sequence[str] | Sequence[Sequence[str]] = (),
     truth: str | None = None,
-    policy: str | Mapping[str, str] = DEFAULT,
+    policy: str | Mapping[str, str] = OTHERS,
     among: str | None = None,
     calibrate_on: PathLike | None = None,
     threshold: str | float | None = None,
@@ -60,7 +61,7 @@ def audit(
     auroc: str = "bootstrap",
     permutations: int = 0,
     adjust: str = "none",
-    min_cell: int = 11,
+    min_cell: int = MIN_CELL,
     compare: bool = False,
     trend: bool = False,
     order: PathLike | None = None,

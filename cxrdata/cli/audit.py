@@ -6,25 +6,22 @@ from pathlib import Path
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, names, quiet_option, rows_options
+from cxrdata.cli.options import NAMES, catalog_option, example, names, quiet_option, rows_options
 from cxrdata.cli.output import emit, progress, remark, tell_of, write_text
-
-_NAMES = "A,B"
+from cxrdata.small_cells import MIN_CELL
 
 
 @click.command(epilog=example("cxrdata audit preds.csv --by sex,age_group:pediatric_adult,view --metrics auroc"))
 @click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--dataset", metavar=_NAMES, help="Only images of these datasets.")
+@click.option("--dataset", metavar=NAMES, help="Only images of these datasets.")
 @click.option(
     "--split", metavar="NAME[:PART]", help="Only images of a part of a split (test unless said); draws are weights."
 )
 @click.option(
-    "--labels", metavar=_NAMES, help="Only these labels, by any dataset's name; default: all that are predicted."
+    "--labels", metavar=NAMES, help="Only these labels, by any dataset's name; default: all that are predicted."
 )
-@click.option("--by", metavar=_NAMES, help="Groups: race, sex, age_group:SCHEME, view, dataset, a finding, ….")
-@click.option(
-    "--cross", metavar=_NAMES, multiple=True, help="Combinations of attributes as groups; may be given again."
-)
+@click.option("--by", metavar=NAMES, help="Groups: race, sex, age_group:SCHEME, view, dataset, a finding, ….")
+@click.option("--cross", metavar=NAMES, multiple=True, help="Combinations of attributes as groups; may be given again.")
 @click.option(
     "--truth", metavar="LABELER", help="Whose labels are true; default: the labeler that each dataset prefers."
 )
@@ -55,7 +52,7 @@ _NAMES = "A,B"
 )
 @click.option("--allow-shared-patients", is_flag=True, help="Choose the threshold on patients that are judged too.")
 @click.option("--rederive", is_flag=True, help="Choose the threshold anew in every replicate.")
-@click.option("--metrics", metavar=_NAMES, help="Only these, such as auroc,tpr,fpr; default: all.")
+@click.option("--metrics", metavar=NAMES, help="Only these, such as auroc,tpr,fpr; default: all.")
 @click.option(
     "--bootstrap",
     type=click.IntRange(min=0),
@@ -102,7 +99,7 @@ _NAMES = "A,B"
     help="Adjust p values for their number.",
 )
 @click.option(
-    "--min-cell", type=click.IntRange(min=0), default=11, show_default=True, help="Mask groups of fewer patients."
+    "--min-cell", type=click.IntRange(min=0), default=MIN_CELL, show_default=True, help="Mask groups of fewer patients."
 )
 @click.option(
     "--compare", is_flag=True, help="Also the differences between the models, on the images that all predict."

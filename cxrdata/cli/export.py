@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, names, quiet_option
+from cxrdata.cli.options import NAMES, catalog_option, example, names, quiet_option
 from cxrdata.cli.output import progress, remark, tell_of
 from cxrdata.wording import counted
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from cxrdata.cli.options import Command
     from cxrdata.export.place import Exported
 
-_NAMES = "A,B"
 _MANY_FILES = 6
 
 
@@ -25,7 +24,7 @@ def _out(*, folder: bool, help_text: str) -> Command:
 
 
 _force = click.option("--force", is_flag=True, help="Replace what an earlier export of this kind wrote.")
-_datasets = click.option("--dataset", "datasets", metavar=_NAMES, help="Only these datasets.")
+_datasets = click.option("--dataset", "datasets", metavar=NAMES, help="Only these datasets.")
 _split = click.option("--split", metavar="NAME", help="Only the images of a stored split, with its columns.")
 _no_escape = click.option(
     "--no-escape",
@@ -104,7 +103,7 @@ def dictionary_command(out: Path, force: bool, quiet: bool, catalog: Path | None
 
 @export.command("parquet", epilog=example("cxrdata export parquet --tables images,image_labels --out parquet"))
 @_out(folder=True, help_text="Folder to write: TABLE/dataset=NAME/part-0.parquet.")
-@click.option("--tables", metavar=_NAMES, help="Only these tables or views; default all but the long ones.")
+@click.option("--tables", metavar=NAMES, help="Only these tables or views; default all but the long ones.")
 @_datasets
 @_split
 @_force
@@ -146,10 +145,10 @@ def parquet_command(
 )
 @_datasets
 @click.option("--labeler", metavar="NAME", help="Only this labeler; default the one that each dataset prefers.")
-@click.option("--findings", metavar=_NAMES, help="Only these findings.")
+@click.option("--findings", metavar=NAMES, help="Only these findings.")
 @click.option("--rollup", is_flag=True, help="Carry positives up the finding tree.")
 @_split
-@click.option("--with-columns", metavar=_NAMES, help="Columns of `images` beside the labels, and `labeler`.")
+@click.option("--with-columns", metavar=NAMES, help="Columns of `images` beside the labels, and `labeler`.")
 @_no_escape
 @_force
 @quiet_option
@@ -174,13 +173,13 @@ def labels_command(
     same from Python as a frame: Catalog.labels(policy=...).
     """
     import cxrdata
-    from cxrdata.export.labels import export_labels, read_policy
+    from cxrdata.export.labels import export_labels, policy_of_findings
 
     with cxrdata.open(catalog) as opened:
         made = export_labels(
             opened,
             out,
-            policy=read_policy(opened, policy),
+            policy=policy_of_findings(opened, policy),
             datasets=names(datasets),
             labeler=labeler,
             findings=names(findings) if findings is not None else None,

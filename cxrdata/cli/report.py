@@ -9,6 +9,7 @@ import click
 from cxrdata.cli.options import catalog_option, example, quiet_option
 from cxrdata.cli.output import check_places, progress, remark, tell_of, write_text
 from cxrdata.errors import CxrError
+from cxrdata.small_cells import MIN_CELL
 
 
 @click.command(epilog=example("cxrdata report --out report.html --figures figures"))
@@ -28,7 +29,7 @@ from cxrdata.errors import CxrError
 @click.option(
     "--min-cell",
     type=click.IntRange(min=1),
-    default=11,
+    default=MIN_CELL,
     show_default=True,
     help="Mask counts of fewer persons, and what they would follow from; 1 masks none.",
 )

@@ -12,15 +12,13 @@ from cxrdata.errors import CxrError, nearest
 from cxrdata.export.csv_cells import harmless, write_csv
 from cxrdata.export.place import Exported, new_files
 from cxrdata.export.relations import KEY, known_datasets, split_keys, terms_notes
-from cxrdata.store.label_frames import POLICIES
 from cxrdata.store.parquet import ROW_GROUP_ROWS
-from cxrdata.tomlfile import read_toml
+from cxrdata.store.policies import DEFAULT, read_policy
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-DEFAULT = "default"
 _IDS = ("image_uid", "dataset", "image_id", "patient_id")
 
 
@@ -114,40 +112,21 @@ def _nothing_left(keys: pl.DataFrame, split: str, *, datasets: Sequence[str], la
     )
 
 
-def read_policy(catalog: Catalog, said: str) -> str | dict[str, str]:
-    """A policy as the command line names it: `raw`, `zeros`, `ones`, `ignore`, or a TOML file of `finding = "policy"`.
+def policy_of_findings(catalog: Catalog, said: str) -> str | dict[str, str]:
+    """A policy as `read_policy` has it, of a file for every finding: `default`, else `raw`, of those that it does not name.
 
-    In the file `default` is the policy of all findings that it does not name (raw unless said).
-    Raises CxrError: CXR-513 no such policy or file, or the file says something else.
+    Raises CxrError CXR-513, also for what is no finding of the catalog.
     """
-    if said in POLICIES:
-        return said
-    path = Path(said)
-    if not path.is_file():
-        raise CxrError(
-            "CXR-513",
-            f"there is no policy and no file {said!r}{nearest(said, list(POLICIES))}",
-            fix=f'use {", ".join(POLICIES)}, or a TOML file with lines such as edema = "ones"',
-        )
-    content, _ = read_toml(path)
-    if not content:
-        raise CxrError(
-            "CXR-513",
-            "the policy file says nothing",
-            where=path.name,
-            fix=f'write lines such as {DEFAULT} = "zeros" and edema = "ones"; without a file, raw keeps labels as they are',
-        )
+    wish = read_policy(said)
+    if isinstance(wish, str):
+        return wish
     findings = catalog.table("findings").collect().sort("finding_order")["finding"].to_list()
-    for name, policy in content.items():
+    for name in wish:
         if name != DEFAULT and name not in findings:
             raise CxrError(
                 "CXR-513",
                 f"there is no finding {name!r}{nearest(name, findings)}",
-                where=path.name,
+                where=Path(said).name,
                 fix=f"name findings of the catalog, or {DEFAULT}",
             )
-        if policy not in list(POLICIES):  # a list, since TOML may hold what cannot be hashed
-            raise CxrError(
-                "CXR-513", f"{policy!r} is no policy", where=f"{path.name}: {name}", fix=f"use {', '.join(POLICIES)}"
-            )
-    return {finding: content.get(finding, content.get(DEFAULT, "raw")) for finding in findings}
+    return {finding: wish.get(finding, wish.get(DEFAULT, "raw")) for finding in findings}

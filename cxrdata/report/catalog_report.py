@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from cxrdata.report.contents import read_contents
-from cxrdata.report.disclosure import MIN_CELL
 from cxrdata.report.figure import require_altair
 from cxrdata.report.page import Page, drawing_code, render
 from cxrdata.report.prevalence import prevalence
@@ -22,6 +21,7 @@ from cxrdata.report.sections import (
 )
 from cxrdata.report.split_sections import chosen, split_section
 from cxrdata.report.tallies import tally
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.version import __version__
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MIN_CELL = 11
+from cxrdata.small_cells import MIN_CELL
+
 MASKED = "masked"
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of percentages that are told coarsely
 _GROUND = -1  # what a count is joined to where it takes part in fewer than two sums

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cxrdata.report.contents import GROUPS, UNKNOWN, Contents
-from cxrdata.report.disclosure import MIN_CELL, Count, Sum, about, coarse_share, masked, rounded_share, table_sums
+from cxrdata.report.disclosure import Count, Sum, about, coarse_share, masked, rounded_share, table_sums
 from cxrdata.report.tallies import ALL, Tallies
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.store.database import literal, quoted
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import polars as pl
 
 from cxrdata.report import charts
 from cxrdata.report.contents import BANDS, CHILDREN, LOOKED_AT, OLDEST, UNKNOWN, Contents
-from cxrdata.report.disclosure import MASKED, MIN_CELL
+from cxrdata.report.disclosure import MASKED
 from cxrdata.report.figure import Figure
 from cxrdata.report.prevalence import ATTRIBUTES, published
 from cxrdata.report.section import Section, Table
 from cxrdata.report.tallies import ALL, Tallies
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.wording import counted
 
 _SEXES = ["F", "M", "O", UNKNOWN]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from cxrdata.report.contents import BANDS, UNKNOWN, Contents
-from cxrdata.report.disclosure import MIN_CELL, Count, Sum, masked, rounded_share, table_sums
+from cxrdata.report.disclosure import Count, Sum, masked, rounded_share, table_sums
+from cxrdata.small_cells import MIN_CELL
 
 ALL = "all"
 

@@ -179,7 +179,7 @@ def test_predictions_of_another_dataset_than_asked(catalog: Catalog, predicted: 
         ({"by": ["race"], "dataset": "nih"}, "CXR-125"),
         ({"split": "nobodys"}, "CXR-501"),
         ({"truth": "nobody"}, "CXR-501"),
-        ({"policy": "perhaps"}, "CXR-501"),
+        ({"policy": "perhaps"}, "CXR-513"),
         ({"among": "tall"}, "CXR-501"),
         ({"threshold": "best"}, "CXR-502"),
         ({"calibrate_on": "nih:valid"}, "CXR-502"),
@@ -211,3 +211,19 @@ def test_one_name_is_a_list_of_one(catalog: Catalog, predicted: Callable[..., Pa
     )
     with pytest.raises(CxrError, match="no predictions"):
         cxrdata.audit(predictions=[], catalog=catalog)
+
+
+def test_a_policy_file_has_a_default_and_says_something(
+    catalog: Catalog, predicted: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The same file means the same to `export labels --policy`."""
+    file = tmp_path / "policy.toml"
+    file.write_text('default = "zeros"\nedema = "ones"\n')
+    path = predicted("chexpert", labels=("edema", "cardiomegaly"))
+    told = cxrdata.audit(predictions=path, catalog=catalog, policy=str(file), metrics=["auroc"], bootstrap=0).overall
+    assert dict(told.select("label", "policy").iter_rows()) == {"edema": "ones", "cardiomegaly": "zeros"}
+    for text in ("", 'edema = "perhaps"\n'):
+        file.write_text(text)
+        with pytest.raises(CxrError) as refused:
+            cxrdata.audit(predictions=path, catalog=catalog, policy=str(file))
+        assert refused.value.code == "CXR-513"

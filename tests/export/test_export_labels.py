@@ -13,7 +13,7 @@ from hostile import HOSTILE_FILE, HOSTILE_NAME, HOSTILE_VIEW
 
 from cxrdata.errors import CxrError
 from cxrdata.export.csv_cells import harmless
-from cxrdata.export.labels import export_labels, labels_table, read_policy
+from cxrdata.export.labels import export_labels, labels_table, policy_of_findings
 from cxrdata.export.relations import terms_notes
 from cxrdata.store.catalog import Catalog
 
@@ -88,7 +88,7 @@ def test_nothing_left_of_a_split_is_said(catalog: Catalog, tmp_path: Path) -> No
 def test_a_policy_file(catalog: Catalog, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text('default = "zeros"\nedema = "ones"\natelectasis = "ignore"\n')
-    policy = read_policy(catalog, str(path))
+    policy = policy_of_findings(catalog, str(path))
     table = labels_table(catalog, policy=policy, datasets=["chexpert"])
     for finding, same in (("edema", "ones"), ("atelectasis", "ignore"), ("consolidation", "zeros")):
         assert table[finding].equals(catalog.labels(dataset="chexpert", policy=same)[finding], null_equal=True)
@@ -102,10 +102,10 @@ def test_a_policy_file(catalog: Catalog, tmp_path: Path) -> None:
     ):
         path.write_text(content)
         with pytest.raises(CxrError, match=problem) as refused:
-            read_policy(catalog, str(path))
+            policy_of_findings(catalog, str(path))
         assert refused.value.code == "CXR-513"
     with pytest.raises(CxrError, match="did you mean zeros"):
-        read_policy(catalog, "zeroes")
+        policy_of_findings(catalog, "zeroes")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝"])  # noqa: RUF001
