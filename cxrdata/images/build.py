@@ -27,7 +27,7 @@ from cxrdata.store.publish import holding, replace_text, writing
 # What a worker holds in memory at a time, and what an interrupted one has to do again.
 SHARD_BYTES = 64 << 20
 # Counts up when the same file would be decoded to other pixels: what older versions made is then made again.
-DECODING = 1
+DECODING = 2
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FITS = ("squash", "pad", "crop")
 MOST_SIDE = 8192
+_BANDS = 4
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,30 @@ class Frame:
         from PIL import Image
 
         rows, columns = self.scaled(picture.height, picture.width)
-        scaled = picture.resize((columns, rows), Image.Resampling.BILINEAR)
+        scaled = _scaled(picture, rows, columns)
         if (rows, columns) == (self.side, self.side):
             return scaled
         # Pasted at the centre of a black square; what is beyond its edges falls away.
         square = Image.new("L", (self.side, self.side))
         square.paste(scaled, ((self.side - columns) // 2, (self.side - rows) // 2))
         return square
+
+
+def _scaled(picture: Image.Image, rows: int, columns: int) -> Image.Image:
+    """A grey picture at another size.
+
+    Most of the work is the first pass, which Pillow does along the rows, a value at a time. Down the columns, with four
+    columns taken for the four bands of one pixel, it takes half as long: a tenth of the time of a PNG of 1024 by 1024.
+    """
+    from PIL import Image
+
+    width, height = picture.size
+    if rows < height and width % _BANDS == 0:
+        # CMYK, since Pillow would multiply the bands of RGBA by the fourth.
+        banded = Image.frombuffer("CMYK", (width // _BANDS, height), picture.tobytes(), "raw", "CMYK", 0, 1)
+        lower = banded.resize((width // _BANDS, rows), Image.Resampling.BILINEAR)
+        picture = Image.frombuffer("L", (width, rows), lower.tobytes(), "raw", "L", 0, 1)
+    return picture.resize((columns, rows), Image.Resampling.BILINEAR)
 
 
 def resize(pixels: Grey, frame: Frame) -> Grey:
