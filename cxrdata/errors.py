@@ -197,6 +197,47 @@ PROBLEMS: dict[str, Problem] = {
         "no image store", Exit.DATA, "The folder has no finished image store, or a file of it is missing or damaged."
     ),
     "CXR-149": Problem("image not in the store", Exit.USAGE, "The image store has no such image."),
+    # 15x: training and its runs
+    "CXR-150": Problem(
+        "no training bundle", Exit.DATA, "The folder has no finished bundle, or a file of it is missing or damaged."
+    ),
+    "CXR-151": Problem(
+        "bundle and image store do not fit",
+        Exit.DATA,
+        "The image store holds another size than the experiment trains on, or lacks images of the bundle.",
+    ),
+    "CXR-152": Problem(
+        "nothing to learn",
+        Exit.DATA,
+        "A part of the split has no image with a known target, or a target takes one value only.",
+    ),
+    "CXR-153": Problem(
+        "loss is not finite",
+        Exit.DATA,
+        "Training met a loss that is NaN or infinite and stopped; the images of the batch are listed.",
+    ),
+    "CXR-154": Problem(
+        "batch does not fit into memory", Exit.ENVIRONMENT, "The device has not enough memory for the batch size."
+    ),
+    "CXR-155": Problem("no run", Exit.DATA, "The folder holds no training run, or a file of it is missing or damaged."),
+    "CXR-156": Problem(
+        "folder holds another run",
+        Exit.USAGE,
+        "The output folder holds a run of another experiment, bundle or version.",
+    ),
+    "CXR-157": Problem(
+        "weights do not fit the model",
+        Exit.DATA,
+        "A file of weights has other tensors than the model, such as a checkpoint of another task or backbone.",
+    ),
+    "CXR-158": Problem(
+        "checkpoint refused",
+        Exit.DATA,
+        "A checkpoint is damaged, or holds what is neither a tensor nor a plain container; nothing in it is ever run.",
+    ),
+    "CXR-159": Problem(
+        "weights not found", Exit.ENVIRONMENT, "Pretrained weights are not on this machine and cannot be fetched."
+    ),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),
@@ -270,7 +311,9 @@ PROBLEMS: dict[str, Problem] = {
         "no image key found", Exit.USAGE, "No column of the file holds image keys that the catalog knows."
     ),
     "CXR-505": Problem(
-        "configuration invalid", Exit.USAGE, "cxrdata.toml or an overlay file cannot be read or has unknown keys."
+        "configuration invalid",
+        Exit.USAGE,
+        "cxrdata.toml, an overlay or an experiment cannot be read, or has unknown keys or values.",
     ),
     "CXR-506": Problem("query ran too long", Exit.USAGE, "The query passed its time or memory limit."),
     "CXR-507": Problem(
