@@ -140,7 +140,8 @@ class Bundle:
         if there != of or not 0 <= number < of:
             fix = f"--fold 0/{there} to {there - 1}/{there}" if there else f"make it with cxrdata split --folds {of}"
             raise CxrError("CXR-502", f"the split has {there} folds, not {of}", where=f"--fold {number}/{of}", fix=fix)
-        return (folds == number) if part == self.about["valid"] else ((folds >= 0) & (folds != number))
+        inside: NDArray[np.bool_] = folds == number
+        return inside if part == self.about["valid"] else (folds >= 0) & ~inside
 
     def _numbers(self, name: str, missing: float) -> NDArray[np.float64]:
         import pyarrow as pa
