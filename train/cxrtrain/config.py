@@ -163,7 +163,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """batch: images a step over all processes together. monitor: the head whose validation loss picks the best epoch; null
+    """batch: images a batch, over all processes together (`optim.accumulate` batches make a step). monitor: the head whose validation loss picks the best epoch; null
     is the sum over all. stop_after: epochs without improvement. checkpoint_steps: between checkpoints within an epoch."""
 
     epochs: int = 1
