@@ -138,10 +138,19 @@ class Bundle:
         folds = self._numbers("fold", -1).astype(np.int64)
         there = int(folds.max()) + 1 if len(folds) else 0
         if there != of or not 0 <= number < of:
-            fix = f"--fold 0/{there} to {there - 1}/{there}" if there else f"make it with cxrdata split --folds {of}"
-            raise CxrError("CXR-502", f"the split has {there} folds, not {of}", where=f"--fold {number}/{of}", fix=fix)
+            fix = f"--fold 1/{there} to {there}/{there}" if there else f"make it with cxrdata split --folds {of}"
+            raise CxrError(
+                "CXR-502", f"the split has {there} folds, not {of}", where=f"--fold {number + 1}/{of}", fix=fix
+            )
         inside: NDArray[np.bool_] = folds == number
         return inside if part == self.about["valid"] else (folds >= 0) & ~inside
+
+    def only(self, chosen: NDArray[np.bool_]) -> Bundle:
+        """The bundle narrowed to some rows; another digest, since it is another one to train on."""
+        import pyarrow as pa
+
+        digest = hashlib.sha256(self.digest.encode() + np.packbits(chosen).tobytes()).hexdigest()
+        return Bundle(self.folder, self.about | {"rows_sha256": digest}, self.table.filter(pa.array(chosen)))
 
     def _numbers(self, name: str, missing: float) -> NDArray[np.float64]:
         import pyarrow as pa

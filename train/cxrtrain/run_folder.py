@@ -1,0 +1,128 @@
+"""A run as it lies on the disk.
+
+    RUN/config.toml                   the experiment as it was run, whole
+    RUN/bundle/                       the bundle, where the run made it
+    RUN/run.json                      run_id, state, bundle, store, where it stands
+    RUN/steps.csv, RUN/epochs.csv     what was measured on the way; RUN/tensorboard/ the same
+    RUN/checkpoints/last.safetensors  where it goes on from: model, optimiser, averages
+    RUN/checkpoints/best.safetensors  the model of the best epoch: what `predict` takes
+
+`run_id` follows from the experiment, the rows of the bundle and the images of the store: the same run has the same id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cxrdata.errors import CxrError
+from cxrdata.stages import unfinished
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.config import Experiment
+from cxrtrain.config_file import experiment_of, to_toml
+
+FORMAT = 1
+BUNDLE = "bundle"
+STATES = ("running", "stopped", "finished", "imported")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where things lie in a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def about(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run. `about`: what run.json says."""
+
+    folder: RunFolder
+    experiment: Experiment
+    about: dict[str, Any] = field(repr=False)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.about["run_id"])
+
+    @property
+    def heads(self) -> tuple[HeadTargets, ...]:
+        return tuple(
+            HeadTargets(**(head | {"outputs": tuple(head["outputs"]), "columns": tuple(head["columns"])}))
+            for head in self.about["heads"]
+        )
+
+
+def run_id(experiment: Experiment, bundle: str, store: str, fold: tuple[int, int] | None) -> str:
+    """12 hexadecimal digits; bundle, store: their digests."""
+    text = "\n".join([str(FORMAT), to_toml(experiment), bundle, store, str(fold)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def open_run(path: Path) -> Run:
+    """Raises CxrError CXR-155 where there is none, or it is damaged."""
+    folder = RunFolder(path)
+    try:
+        about = json.loads(folder.about.read_text(encoding="utf-8"))
+        content = tomllib.loads(folder.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fix = "name the folder that `cxrdata train --out` wrote; `cxrdata runs list DIR` shows those below a folder"
+        raise CxrError("CXR-155", "there is no run here", where=str(path), fix=fix) from error
+    if about.get("format") != FORMAT:
+        problem = f"the run has format {about.get('format')!r}, and this cxrdata reads {FORMAT}"
+        raise CxrError("CXR-155", problem, where=str(path), fix="use the cxrdata that wrote it")
+    return Run(folder, experiment_of(content, where=folder.config.name), about)
+
+
+def write_about(folder: RunFolder, about: dict[str, Any]) -> None:
+    """Replace run.json in one step."""
+    aside = unfinished(folder.about)
+    aside.write_text(json.dumps({"format": FORMAT, **about}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    aside.replace(folder.about)
+
+
+def begin(path: Path, experiment: Experiment, about: dict[str, Any]) -> RunFolder:
+    """Make a run's folder, or find that it holds this run. Raises CxrError CXR-156 where it holds something else."""
+    folder = RunFolder(path)
+    if folder.about.is_file():
+        there = open_run(path)
+        if there.run_id != about["run_id"]:
+            raise CxrError(
+                "CXR-156",
+                f"the folder holds the run {there.run_id} of {there.experiment.name}, not this one ({about['run_id']})",
+                where=str(path),
+                fix="name another folder with --out; nothing here was changed",
+            )
+        return folder
+    if path.exists() and (not path.is_dir() or any(one.name != BUNDLE for one in path.iterdir())):
+        raise CxrError(
+            "CXR-156", "the folder holds files that are no run's", where=str(path), fix="name an empty folder"
+        )
+    try:
+        folder.last.parent.mkdir(parents=True, exist_ok=True)
+        folder.config.write_text(to_toml(experiment), encoding="utf-8")
+        write_about(folder, about)
+    except OSError as error:
+        fix = "name a folder that can be made and written to"
+        raise CxrError("CXR-602", f"cannot write: {error.strerror}", where=str(path), fix=fix) from error
+    return folder
