@@ -219,9 +219,10 @@ def _read(tensor: Tensor, storages: _Storages) -> torch.Tensor:
     storage, dtype = tensor.storage, _dtype(tensor.storage.kind)
     first, numel = storage.view or (0, storage.numel)
     last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.size, tensor.stride, strict=True))
-    if first + numel > storage.numel or (prod(tensor.size) and last >= numel) or prod(tensor.size) > numel:
+    count: int = prod(tensor.size)
+    if first + numel > storage.numel or (count and last >= numel) or count > numel:
         raise Refused(f"a tensor of {list(tensor.size)} is larger than the storage that it is in")
-    if not prod(tensor.size):
+    if not count:
         return torch.empty(tensor.size, dtype=dtype)
     data = bytearray(storages.bytes_of(storage, storage.numel * dtype.itemsize))
     whole = torch.frombuffer(data, dtype=dtype)
