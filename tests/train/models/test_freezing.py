@@ -87,7 +87,7 @@ def test_a_transformers_positions_are_frozen_with_its_stem() -> None:
         ("densenet121", ["stem", "features.denseblock1", "features.transition1"], "features.norm5", 9),
         ("torchvision:densenet121", ["stem", "features.denseblock1", "features.transition1"], "features.norm5", 9),
         ("torchvision:resnet34", ["stem", "layer1.0", "layer1.1"], "layer4.2", 17),
-        ("test_convnext", ["stem", "stages.0.blocks.0", "stages.1.downsample"], "head", 9),
+        ("test_convnext", ["stem", "stages.0.blocks.0", "stages.1.downsample"], "head", 14),
         ("test_vit", ["stem", "blocks.0", "blocks.1"], "norm", 8),
         ("torchvision:efficientnet_b0", ["stem", "features.1.0", "features.2.0"], "features.8", 18),
         ("small", ["stem", "blocks.0", "blocks.1"], "blocks.3", 5),
