@@ -11,13 +11,13 @@ import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
-
-from cxrdata.errors import CxrError
 from cxrtrain.config_file import experiment_of, to_toml
 from cxrtrain.models import key_layouts
 from cxrtrain.models.key_layouts import CHEXPERT_LABELS, Imported, import_checkpoint
 from cxrtrain.models.net import Net
+from torch import nn
+
+from cxrdata.errors import CxrError
 
 SIDE = 40
 
@@ -164,7 +164,7 @@ def test_chexplorations_three_heads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parallel", [True, False])
 @pytest.mark.parametrize("old_names", [True, False])
-def test_chexnets_pickled_model(tmp_path: Path, parallel: bool, old_names: bool) -> None:
+def test_chexnets_pickled_model(tmp_path: Path, *, parallel: bool, old_names: bool) -> None:
     torch.manual_seed(0)
     model = torchvision.models.densenet121(weights=None)
     model.classifier = nn.Sequential(nn.Linear(1024, 14), nn.Sigmoid())
@@ -252,7 +252,7 @@ def test_a_backbone_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
     state = Single("resnet34", 3).state_dict()
     del state["model.layer2.1.bn2.running_var"]
     torch.save({"state_dict": state}, tmp_path / "x.ckpt")
-    with pytest.raises(CxrError, match="1 missing: layer2.1.bn2.running_var") as caught:
+    with pytest.raises(CxrError, match=r"1 missing: layer2\.1\.bn2\.running_var") as caught:
         import_checkpoint(tmp_path / "x.ckpt")
     assert caught.value.code == "CXR-157"
 

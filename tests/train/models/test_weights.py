@@ -12,15 +12,15 @@ import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
-from torch import Tensor, nn
-
-from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.models import fetching
 from cxrtrain.models.net import Net, build_net
 from cxrtrain.models.weights import BEST, load_weights, outputs_metadata
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cxrdata.errors import CxrError
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 SEX = HeadTargets("sex", "classes", "ce", ("M", "F"), ("target_sex",))
@@ -52,7 +52,7 @@ def fault(net: Net, backbone: str, weights: str, **config: str) -> CxrError:
     return caught.value
 
 
-def original(name: str = "resnet10t", classes: int = 1000) -> nn.Module:
+def original(name: str = "test_resnet", classes: int = 1000) -> nn.Module:
     torch.manual_seed(0)
     made: nn.Module = timm.create_model(name, num_classes=classes)
     return made.eval()
@@ -71,8 +71,8 @@ def test_a_file_is_loaded_under_whatever_wrapper(tmp_path: Path, prefix: str, su
     path = tmp_path / f"weights{suffix}"
     state = {f"{prefix}{name}": one for name, one in model.state_dict().items()}
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state, "epoch": 1}, path)
-    net = net_of("resnet10t").eval()
-    notes = load(net, "resnet10t", str(path))
+    net = net_of("test_resnet").eval()
+    notes = load(net, "test_resnet", str(path))
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(net.features(x), model.forward_head(model.forward_features(x), pre_logits=True))
@@ -82,15 +82,15 @@ def test_a_file_is_loaded_under_whatever_wrapper(tmp_path: Path, prefix: str, su
 def test_a_classifier_of_the_heads_width_becomes_the_head(tmp_path: Path) -> None:
     model = original(classes=3)
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    net = net_of("resnet10t", RACE).eval()
-    notes = load(net, "resnet10t", str(tmp_path / "w.pth"))
+    net = net_of("test_resnet", RACE).eval()
+    notes = load(net, "test_resnet", str(tmp_path / "w.pth"))
     assert "its classifier of 3 outputs became the head race" in notes
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(net(x)["race"], model(x))
-    alone = net_of("resnet10t", RACE)
+    alone = net_of("test_resnet", RACE)
     before = alone.heads["race"].weight.clone()
-    load(alone, "resnet10t", f"{tmp_path / 'w.pth'}#backbone")
+    load(alone, "test_resnet", f"{tmp_path / 'w.pth'}#backbone")
     assert torch.equal(alone.heads["race"].weight, before)
     assert torch.equal(alone.backbone.bn1.weight, net.backbone.bn1.weight)
 
@@ -98,8 +98,8 @@ def test_a_classifier_of_the_heads_width_becomes_the_head(tmp_path: Path) -> Non
 def test_three_channels_weights_answer_to_grey_images_as_before(tmp_path: Path) -> None:
     model = original()
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    net = net_of("resnet10t", channels=1).eval()
-    notes = load(net, "resnet10t", str(tmp_path / "w.pth"))
+    net = net_of("test_resnet", channels=1).eval()
+    notes = load(net, "test_resnet", str(tmp_path / "w.pth"))
     assert "its first convolution was summed over the three channels" in notes
     grey = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
@@ -141,14 +141,14 @@ def test_densenets_old_names_are_todays(tmp_path: Path) -> None:
 
 def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     torch.save(original("test_convnext").state_dict(), tmp_path / "w.pth")
-    error = fault(net_of("resnet10t"), "resnet10t", str(tmp_path / "w.pth"))
+    error = fault(net_of("test_resnet"), "test_resnet", str(tmp_path / "w.pth"))
     assert error.code == "CXR-157"
     assert "missing: conv1.0.weight, conv1.1.weight" in error.problem and "unexpected: stem.0.weight" in error.problem
     wider: dict[str, Tensor] = original().state_dict()
     wider["layer2.0.conv1.weight"] = torch.zeros(9, 9, 3, 3)
     torch.save(wider, tmp_path / "w.pth")
-    error = fault(net_of("resnet10t"), "resnet10t", str(tmp_path / "w.pth"))
-    assert "1 of another shape: layer2.0.conv1.weight [9, 9, 3, 3], not [128, 64, 3, 3]" in error.problem
+    error = fault(net_of("test_resnet"), "test_resnet", str(tmp_path / "w.pth"))
+    assert "1 of another shape: layer2.0.conv1.weight [9, 9, 3, 3], not [48, 32, 3, 3]" in error.problem
 
 
 def test_a_damaged_file_and_none_at_all(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_runs_best_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_a_head_of_another_task_is_refused_unless_the_backbone_alone_is_wanted(tmp_path: Path, header: bool) -> None:
+def test_a_head_of_another_task_is_refused_unless_the_backbone_alone_is_wanted(tmp_path: Path, *, header: bool) -> None:
     run = a_run(tmp_path / "run", net_of("small", SEX, seed=1), header=header)
     error = fault(net_of("small", RACE), "small", run)
     assert error.code == "CXR-157"
@@ -205,10 +205,10 @@ def test_a_run_of_another_backbone_and_none_at_all(tmp_path: Path) -> None:
 def test_imagenet_comes_from_the_folder_of_weights_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXRDATA_WEIGHTS", str(tmp_path))
     model = original()
-    save_file(model.state_dict(), tmp_path / "resnet10t.safetensors")
-    net, said = net_of("resnet10t"), list[str]()
-    notes = load(net, "resnet10t", "imagenet", said=said)
-    assert notes[0] == "weights: ImageNet, resnet10t.safetensors" and said == []
+    save_file(model.state_dict(), tmp_path / "test_resnet.safetensors")
+    net, said = net_of("test_resnet"), list[str]()
+    notes = load(net, "test_resnet", "imagenet", said=said)
+    assert notes[0] == "weights: ImageNet, test_resnet.safetensors" and said == []
     assert torch.equal(net.backbone.bn1.weight, model.bn1.weight)
     tv = torchvision.models.resnet18(weights=None)
     torch.save(tv.state_dict(), tmp_path / "torchvision-resnet18.pth")
@@ -219,7 +219,7 @@ def test_imagenet_comes_from_the_folder_of_weights_first(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("backbone", "file"),
-    [("resnet10t", "resnet10t.safetensors"), ("torchvision:densenet121", "torchvision-densenet121.pth")],
+    [("test_resnet", "test_resnet.safetensors"), ("torchvision:densenet121", "torchvision-densenet121.pth")],
 )
 def test_without_a_network_it_says_which_file_to_put_where(
     backbone: str, file: str, monkeypatch: pytest.MonkeyPatch
@@ -276,14 +276,14 @@ def test_weights_are_fetched_once_and_announced(
     address, content, asked = server
     monkeypatch.setenv("HF_ENDPOINT", address)
     save_file(original().state_dict(), tmp_path / "there.safetensors")
-    path = "/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"
+    path = "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
     content[path] = (tmp_path / "there.safetensors").read_bytes()
     said: list[str] = []
     for _ in range(2):
-        load(net_of("resnet10t"), "resnet10t", "imagenet", said=said)
+        load(net_of("test_resnet"), "test_resnet", "imagenet", said=said)
     assert asked == [path]
-    assert said == [f"fetching the ImageNet weights of resnet10t, this once: {address}{path}"]
-    assert [one.name for one in (tmp_path / "cache" / "cxrdata" / "weights").iterdir()] == ["resnet10t.safetensors"]
+    assert said == [f"fetching the ImageNet weights of test_resnet, this once: {address}{path}"]
+    assert [one.name for one in (tmp_path / "cache" / "cxrdata" / "weights").iterdir()] == ["test_resnet.safetensors"]
 
 
 @pytest.mark.parametrize("kind", ["missing", "short", "other"])
