@@ -78,6 +78,19 @@ def test_rows_blank_throughout_are_otherwise_not_known(catalog: Catalog, train: 
     assert targets.reasons.to_list() == ["chexpert did not label the image" if one else None for one in blank]
 
 
+def test_blanks_are_zero_only_where_the_labeler_looks(catalog: Catalog, train: pl.DataFrame) -> None:
+    """Another dataset's images, and labels that the labeler does not know, stay unknown."""
+    head = HeadConfig("d", "multilabel", labels=("edema", "hernia"), unassessed_zero=True, labeler="chexpert")
+    images = pl.concat([images_of(catalog, "nih_cxr14"), train])
+    frame = targets_of(catalog, images, head).frame.with_columns(images["dataset"])
+    assert frame["target_d_hernia"].null_count() == images.height
+    assert frame.filter(dataset="nih_cxr14")["target_d_edema"].drop_nulls().is_empty()
+    # The policy still holds: of what was assessed, uncertain and not mentioned stay open under `ignore`.
+    stated = catalog.labels(dataset="chexpert", labeler="chexpert", findings=["edema"], policy="ignore")
+    left = train.join(stated, on=["dataset", "image_id"])["edema"].null_count()
+    assert frame.filter(dataset="chexpert")["target_d_edema"].null_count() == left > 0
+
+
 @pytest.mark.parametrize(
     ("policy", "codes"),
     [
