@@ -145,10 +145,15 @@ def test_one_thread_or_two(augment: Augment, images: Tensor, generator: torch.Ge
     assert torch.equal(augment.apply(many, drawn), one)
 
 
-def test_autocast_takes_no_bits(augment: Augment, images: Tensor, generator: torch.Generator) -> None:
+def test_autocast_takes_no_bits(images: Tensor, generator: torch.Generator) -> None:
+    class Watched(Augment):
+        def _steps(self, images: Tensor, drawn: Drawn) -> Tensor:
+            assert not torch.is_autocast_enabled("cpu")
+            return super()._steps(images, drawn)
+
+    augment = Watched(only("affine", 1.0))
     drawn = augment.draw(8, generator)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(augment.apply(images, drawn), augment.apply(images, drawn))
         inside = augment.apply(images, drawn)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, augment.apply(images, drawn))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-from cxrtrain.augment import equalise, match_histograms, reference_histogram
+from cxrtrain.augment import cumulative_histograms, equalise, match_histograms, reference_histogram
 from torch import Tensor
 
 
@@ -47,6 +47,14 @@ def test_matching_is_by_rank(levels: Tensor, images: Tensor) -> None:
         for at in range(8):
             expected = matched(levels[at].numpy(), reference.numpy())
             assert np.abs(after[at, 0].numpy() * 255 - expected).max() < 1e-3
+
+
+def test_each_image_may_have_a_reference_of_its_own(levels: Tensor, images: Tensor) -> None:
+    each = cumulative_histograms(levels.flip(0) // 2)
+    after = match_histograms(images, each, 0.75)
+    for at in range(8):
+        assert torch.equal(after[at : at + 1], match_histograms(images[at : at + 1], each[at], 0.75))
+    assert not torch.equal(after[:1], match_histograms(images[:1], each[1], 0.75))
 
 
 def test_an_image_matched_to_itself_stays(levels: Tensor, images: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cxrtrain.augment.drawing import Drawn, draw
 from cxrtrain.augment.geometry import warp
-from cxrtrain.augment.histogram import equalise, match_histograms, reference_histogram
+from cxrtrain.augment.histogram import cumulative_histograms, equalise, match_histograms, reference_histogram
 from cxrtrain.augment.mixup import draw_mixup, mix
 from cxrtrain.augment.sending import send
 from cxrtrain.augment.tone import blur, sharpen
@@ -28,6 +28,7 @@ __all__ = [
     "Augment",
     "Drawn",
     "blur",
+    "cumulative_histograms",
     "draw_mixup",
     "equalise",
     "match_histograms",
