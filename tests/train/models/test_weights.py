@@ -114,7 +114,7 @@ def test_a_transformers_positions_are_resampled_and_its_norm_follows_the_pooling
     net = net_of("test_vit", side=96, pooling="avg")
     notes = load(net, "test_vit", str(tmp_path / "mae.pth"))
     assert "its positions were resampled to 6 by 6 patches" in notes
-    assert "left out: 2 tensors that only reconstruct images" in notes
+    assert "left out: 2 tensors that make no features" in notes
     assert torch.equal(net.backbone.fc_norm.weight, model.norm.weight)
     assert torch.equal(net.backbone.blocks[3].attn.qkv.weight, model.blocks[3].attn.qkv.weight)
     assert net.backbone.pos_embed.shape == (1, 37, 64)
