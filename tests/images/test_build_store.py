@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from cxrdata.engines import Engine
 from cxrdata.errors import CxrError
 from cxrdata.images import build, shards
 from cxrdata.images.build import StoreReport, StoreRequest, build_store
@@ -138,7 +139,7 @@ def test_two_workers_write_the_same_bytes(make: Make, tmp_path: Path) -> None:
     make()
     one = contents(tmp_path / "store")
     shutil.rmtree(tmp_path / "store")
-    assert make(workers=2).decoded == 10
+    assert make(engine=Engine(workers=2)).decoded == 10
     assert contents(tmp_path / "store") == one
 
 
