@@ -62,7 +62,7 @@ class FakeRay(ModuleType):
         self.most_at_once = 0
         self.is_shut = False
 
-    def init(self, **wishes: Any) -> None:  # noqa: ANN401
+    def init(self, **wishes: Any) -> None:
         if wishes["address"] == "nowhere:1":
             raise ConnectionError("nobody")
         self.wishes = wishes
@@ -82,7 +82,7 @@ class FakeRay(ModuleType):
         self.most_at_once = max(self.most_at_once, len(running))
         return [running[-1]], running[:-1]
 
-    def get(self, reference: int) -> Any:  # noqa: ANN401
+    def get(self, reference: int) -> Any:
         if self.loses:
             raise LostError
         function, *arguments = self.begun[reference]

@@ -86,8 +86,8 @@ def build(
 ) -> None:
     """Decode the images to 8-bit grey of one size, into a store that training reads at the speed of memory.
 
-    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip and .tar. squash fills the square, pad
-    keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
+    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip, .tar and .tar.gz. squash fills the
+    square, pad keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
     was interrupted and does changed files anew. Images that cannot be decoded are listed in refused.parquet with a
     reason. An array of jobs: each runs the same command with --shard $SLURM_ARRAY_TASK_ID/N (--array=1-N); the one that
     finishes last writes the index. The same from Python: cxrdata.images.build.build_store.

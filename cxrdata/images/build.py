@@ -42,7 +42,7 @@ class StoreRequest:
     located: pl.DataFrame = field(repr=False)
     frame: Frame
     share: tuple[int, int] = (1, 1)
-    engine: Engine = Engine()
+    engine: Engine = field(default_factory=Engine)
     shard_bytes: int = SHARD_BYTES
 
 

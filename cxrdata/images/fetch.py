@@ -169,7 +169,8 @@ def _images_there(folder: Path) -> set[str]:
     """The names of the image files below a folder, as keys are recognised."""
     if not folder.is_dir():
         return set()
-    return set(recognise(list_images([folder]).files["name"])["name"].drop_nulls().to_list())
+    files = list_images([folder], streams=False).files  # an archive that was kept says nothing of what was unpacked
+    return set(recognise(files["name"])["name"].drop_nulls().to_list())
 
 
 def fetch(

@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 
 from cxrdata.errors import CxrError
-from cxrdata.images.archives import open_archive
 from cxrdata.images.decode import Grey
 from cxrdata.images.resize import Frame, decode_into
 from cxrdata.images.sources import ImageFile, files_of
@@ -143,15 +142,13 @@ def mean_and_sd(pixels: Grey) -> tuple[float, float]:
 
 
 def _fingerprint(file: ImageFile | None) -> tuple[int, int] | None:
-    """Size and time of a file, by which a changed one is known without reading it; of a member, the archive's time."""
+    """Size and time of a file, where it is there."""
     if file is None:
         return None
     try:
-        found = file.path.stat()
-        size = found.st_size if file.member is None else open_archive(file.path).members[file.member].bytes
-    except (OSError, KeyError, CxrError):
+        return file.fingerprint()
+    except (OSError, CxrError):
         return None
-    return size, found.st_mtime_ns
 
 
 def _sound(folder: StoreFolder, names: set[str]) -> dict[str, Grey]:
