@@ -124,8 +124,8 @@ def build(
         report = build_store(request, tell=tell)
     rate = report.decoded / report.seconds if report.seconds else 0.0
     remark(
-        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were, "
-        f"{report.refused:,} refused",
+        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were; "
+        f"{report.refused:,} of them refused",
         quiet=quiet,
     )
     if report.missing_shards:

@@ -70,9 +70,9 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
     part_of, parts = request.share
     if not 1 <= part_of <= parts:
         raise CxrError("CXR-502", f"--shard {part_of}/{parts} is no share", fix="--shard I/N with I from 1 to N")
-    with writing(folder.path):
+    with writing(folder.path, option="--out"):
         make_private(folder.parts)
-    with holding(folder.lock, folder.path, what="store", alone=parts == 1):
+    with holding(folder.lock, folder.path, what="store", alone=parts == 1, option="--out"):
         _same_frame(folder, request.frame)
         if parts == 1:
             remove_unfinished(folder.path)
@@ -83,7 +83,7 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
         done = run_tasks(make_shard, mine, request.engine, sizes=sizes, tell=tell, preload=_PRELOAD)
         missing = [task for task in tasks if not (folder.parts / task.part).is_file()]
         if not missing:
-            with writing(folder.path):
+            with writing(folder.path, option="--out"):
                 _publish(folder, request.frame, tasks)
                 if parts == 1:
                     _clear(folder, tasks)
@@ -115,7 +115,7 @@ def _same_frame(folder: StoreFolder, frame: Frame) -> None:
         raise CxrError(
             "CXR-502", "the folder holds files that are no store's", where=str(folder.path), fix="name an empty folder"
         )
-    with writing(folder.path):
+    with writing(folder.path, option="--out"):
         replace_text(folder.plan, json.dumps(wanted, sort_keys=True) + "\n")
 
 

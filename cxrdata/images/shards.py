@@ -74,7 +74,7 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
         tell(len(rows))
         refused = sum(row["code"] is not None for row in rows)
         return ShardDone(task.number, len(rows), 0, len(rows), refused)
-    with writing(task.store):
+    with writing(task.store, option="--out"):
         pixels, part = _fill(task, rows, kept, maps, tell)
         name = _write_shard(folder, task.number, pixels) if len(pixels) else None
         part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then(pl.lit(name, pl.String)))
@@ -179,7 +179,9 @@ def _write_shard(folder: StoreFolder, number: int, pixels: Grey) -> str:
     aside = unfinished(folder.shard(f"shard-{number:05d}.npy"))
     try:
         with aside.open("wb") as file:
-            np.save(file, pixels)
+            # As `np.save` writes it, which would tell of a full disk without the system's reason.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+            file.write(pixels.data)
         sync_path(aside)
         name = f"shard-{number:05d}-{sha256_file(aside)[:12]}.npy"
         aside.replace(folder.shard(name))
