@@ -15,7 +15,7 @@ from cxrdata.images.checksums import read_published
 from cxrdata.images.duplicates import mark_duplicates
 from cxrdata.images.examine import Facts, examine
 from cxrdata.images.roots import ImageRoots
-from cxrdata.images.sources import ImageFile, files_of, locate_all
+from cxrdata.images.sources import ImageFile, files_of, in_reading_order, locate_all
 from cxrdata.processes import process_pool
 from cxrdata.schemas.registered import ALTERED, FILE_STATUSES, IMAGE_FILES, OK
 from cxrdata.stages import sync_path, unfinished
@@ -79,7 +79,7 @@ def check_images(
     if request.only_new and known is not None:
         wanted = wanted.join(known, on=KEY, how="anti", maintain_order="left")
     checked = Checked(pl.DataFrame(schema=IMAGE_FILES.schema), complete=True)
-    located = _located(catalog, wanted, request, checked, progress)
+    located = in_reading_order(_located(catalog, wanted, request, checked, progress))
     facts, checked.complete = _examined(located, request, progress)
     rows = _judged(catalog, located, facts)
     progress("comparing the pictures")

@@ -20,7 +20,7 @@ import polars as pl
 from cxrdata.errors import CxrError
 from cxrdata.images.decode import Grey
 from cxrdata.images.resize import Frame, decode_into
-from cxrdata.images.sources import ImageFile, files_of
+from cxrdata.images.sources import ImageFile, files_of, read_together
 from cxrdata.images.store import INDEX_SCHEMA, StoreFolder, open_shard
 from cxrdata.stages import sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
@@ -93,35 +93,54 @@ def _fill(
 ) -> tuple[Grey, pl.DataFrame]:
     """The shard's pixels, and its part without the shard's name."""
     buffer = np.empty((len(rows), task.frame.side, task.frame.side), dtype=np.uint8)
-    filled = 0
-    said = []
+    said: list[dict[str, Any]] = [{name: row[name] for name in PART_SCHEMA} for row in rows]
+    done = 0
+    fresh = []
     for at, (row, as_before) in enumerate(zip(rows, kept, strict=True)):
-        now = {name: row[name] for name in PART_SCHEMA}
         if as_before:
             if row["code"] is None:
-                buffer[filled] = maps[str(row["shard"])][row["row"]]
+                buffer[at] = maps[str(row["shard"])][row["row"]]
+        elif isinstance(row["file"], ImageFile):
+            fresh.append(at)
+            continue
         else:
-            now |= _read_image(row, task.frame, buffer[filled])
+            said[at] |= _as_seen(row) | {
+                "code": "CXR-147",
+                "reason": "no file of this image was found below the dataset's roots",
+            }
+        done += 1
+        tell(done)
+    for place, data in read_together([rows[at]["file"] for at in fresh]):
+        at = fresh[place]
+        said[at] |= _as_seen(rows[at]) | _decoded(data, task.frame, buffer[at])
+        done += 1
+        tell(done)
+    # Those that are there, one after the other, in the order of their keys.
+    filled = 0
+    for at, now in enumerate(said):
         if now["code"] is None:
+            if filled < at:
+                buffer[filled] = buffer[at]
             now["row"] = filled
             filled += 1
-        said.append(now)
-        tell(at + 1)
     return buffer[:filled], pl.DataFrame(said, schema=PART_SCHEMA, orient="row")
 
 
-def _read_image(row: dict[str, Any], frame: Frame, out: Grey) -> dict[str, Any]:
-    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+def _as_seen(row: dict[str, Any]) -> dict[str, Any]:
+    """What the part says of an image that is looked at now, before that."""
     seen = row["seen"]
     size, changed = seen if isinstance(seen, tuple) else (None, None)
-    now: dict[str, Any] = dict.fromkeys(_SAID_BEFORE)
-    now |= {"source_bytes": size, "source_mtime_ns": changed}
-    file = row["file"]
-    if not isinstance(file, ImageFile):
-        return now | {"code": "CXR-147", "reason": "no file of this image was found below the dataset's roots"}
+    return dict.fromkeys(_SAID_BEFORE) | {"source_bytes": size, "source_mtime_ns": changed}
+
+
+def _decoded(data: bytes | CxrError | OSError, frame: Frame, out: Grey) -> dict[str, Any]:
+    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+    if isinstance(data, OSError):
+        return {"code": "CXR-147", "reason": data.strerror or str(data)}
+    if isinstance(data, CxrError):
+        return {"code": data.code, "reason": data.problem}
+    now: dict[str, Any] = {"source_sha256": hashlib.sha256(data).hexdigest()}
     try:
-        data = file.read()
-        now["source_sha256"] = hashlib.sha256(data).hexdigest()
         decode_into(data, frame, out)
     except CxrError as error:
         return now | {"code": error.code, "reason": error.problem}
