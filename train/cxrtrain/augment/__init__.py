@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cxrtrain.augment.drawing import Drawn, draw
 from cxrtrain.augment.geometry import warp
-from cxrtrain.augment.histogram import equalise, match_histograms, reference_histogram
+from cxrtrain.augment.histogram import cumulative_histograms, equalise, match_histograms, reference_histogram
 from cxrtrain.augment.mixup import draw_mixup, mix
 from cxrtrain.augment.sending import send
 from cxrtrain.augment.tone import blur, sharpen
@@ -28,6 +28,7 @@ __all__ = [
     "Augment",
     "Drawn",
     "blur",
+    "cumulative_histograms",
     "draw_mixup",
     "equalise",
     "match_histograms",
@@ -63,12 +64,15 @@ class Augment:
             raise ValueError(f"{len(images)} images and parameters for {len(drawn)}")
         # Under autocast some of what follows would run in 16 bits.
         with torch.autocast(images.device.type, enabled=False):
-            images = _change(images, drawn.flip, lambda chosen, _: chosen.flip(-1))
-            images = _change(images, drawn.moved, lambda chosen, rows: warp(chosen, drawn[rows]))
-            images = _change(images, drawn.equalise, lambda chosen, _: equalise(chosen))
-            images = _change(images, drawn.histogram, self._match)
-            images = _change(images, drawn.sharpen, lambda chosen, rows: sharpen(chosen, drawn.sharpness[rows]))
-            return _change(images, drawn.blur, lambda chosen, rows: blur(chosen, drawn.sigma[rows]).clamp(0, 1))
+            return self._steps(images, drawn)
+
+    def _steps(self, images: Tensor, drawn: Drawn) -> Tensor:
+        images = _change(images, drawn.flip, lambda chosen, _: chosen.flip(-1))
+        images = _change(images, drawn.moved, lambda chosen, rows: warp(chosen, drawn[rows]))
+        images = _change(images, drawn.equalise, lambda chosen, _: equalise(chosen))
+        images = _change(images, drawn.histogram, self._match)
+        images = _change(images, drawn.sharpen, lambda chosen, rows: sharpen(chosen, drawn.sharpness[rows]))
+        return _change(images, drawn.blur, lambda chosen, rows: blur(chosen, drawn.sigma[rows]).clamp(0, 1))
 
     def _match(self, chosen: Tensor, _: Tensor) -> Tensor:
         assert self.reference is not None

@@ -1,6 +1,7 @@
 """MixUp (Zhang et al. 2018, arXiv 1710.09412): every image mixed with another, and so its loss.
 
-One share λ for the whole batch, from Beta(α, α), as the authors and the case study of ped_vs_adults-cxr have it. The loss of
+One share λ for the whole batch, from Beta(α, α), as the authors and the case study of ped_vs_adults-cxr have it (its
+partner is the image before, in a shuffled batch: the same in distribution as ours, drawn at random). The loss of
 the mixed batch is `lam * loss(targets) + (1 - lam) * loss(targets[partner])`, which holds also for targets that are not
 known.
 """

@@ -24,7 +24,7 @@ def sharpen(images: Tensor, factors: Tensor) -> Tensor:
     smooth = (nine + 4 * middle) / 13
     factor = send(factors.float(), images.device).view(-1, 1, 1, 1)
     out = images.clone()
-    out[..., 1:-1, 1:-1] = (smooth + factor * (middle - smooth)).clamp(0, 1)
+    out[..., 1:-1, 1:-1] = (middle + (1 - factor) * (smooth - middle)).clamp(0, 1)  # so factor 1 changes no bit
     return out
 
 

@@ -25,7 +25,8 @@ BEST = Path("checkpoints") / "best.safetensors"
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.", "encoder.module.")
 # Layers of DenseNet were called `norm.1` before torch 0.4, in torchvision's published files to this day.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-_RECONSTRUCTION = ("decoder_", "decoder.", "mask_token")  # of masked autoencoders: no part of what makes features
+# No part of what makes features: what masked autoencoders reconstruct with, the scores beside that Inception trains with.
+_BESIDE = ("decoder_", "decoder.", "mask_token", "aux1.", "aux2.", "AuxLogits.")
 _LISTED = 3
 
 
@@ -55,7 +56,8 @@ def load_weights(net: Net, config: ModelConfig, *, say: Callable[[str], None] = 
         problem = f"there is no file of weights {place!r}"
         raise CxrError("CXR-159", problem, where="model.weights", fix="none, imagenet, a file, or run:FOLDER")
     state, outputs = read_weights(path)
-    if any(name.startswith("heads.") for name in state):
+    # Ours has both; torchvision's transformers have heads too.
+    if all(any(name.startswith(one) for name in state) for one in ("heads.", "backbone.")):
         return _fit_net(net, state, outputs, path.name, heads=heads)
     return [f"weights: {path.name}", *fit_backbone(net, state, path.name, heads=heads)]
 
@@ -130,9 +132,9 @@ def fit_backbone(net: Net, state: Mapping[str, Tensor], where: str, *, heads: bo
     left = [name for name in names if name not in own]
     classifier = _classifier(net.backbone, names, left)
     _take_classifier(net, names, classifier, notes, heads=heads)
-    others = [name for name in left if name.startswith(_RECONSTRUCTION)]
+    others = [name for name in left if name.startswith(_BESIDE)]
     if others:
-        notes.append(f"left out: {counted(len(others), 'tensor')} that only reconstruct images")
+        notes.append(f"left out: {counted(len(others), 'tensor')} that make no features")
     taken = {name: one for name, one in names.items() if name not in {*others, *classifier}}
     _take_channels(taken, net.backbone, own, notes)
     _load(net.backbone, taken, where, "take weights of this backbone, or name theirs as model.backbone")
