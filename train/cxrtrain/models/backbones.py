@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
     if name in OWN:
         return
     if name.startswith(TORCHVISION):
-        import torchvision
+        import torchvision  # type: ignore[import-untyped]
 
         known = [f"{TORCHVISION}{one}" for one in torchvision.models.list_models(module=torchvision.models)]
         there = name in known
@@ -76,9 +76,9 @@ def _from_timm(name: str, channels: int, side: int, pooling: str | None) -> nn.M
         backbone: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels, **options)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{name} cannot be built for {channels} channels, {side} pixels, pooling {pooling or 'its own'}"
-        raise CxrError("CXR-502", f"{problem}: {error}", where="model", fix="change pooling, data.side or backbone") from (
-            error
-        )
+        raise CxrError(
+            "CXR-502", f"{problem}: {error}", where="model", fix="change pooling, data.side or backbone"
+        ) from (error)
     _whole_patches(backbone, name, side)
     return backbone
 
@@ -102,7 +102,7 @@ def _from_torchvision(name: str, channels: int) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)  # of two models: their random weights will be drawn differently
         backbone: nn.Module = torchvision.models.get_model(name.removeprefix(TORCHVISION), weights=None)
     if hasattr(backbone, "aux_logits"):
-        backbone.aux_logits = False  # GoogLeNet and Inception put out further scores in training
+        backbone.__dict__["aux_logits"] = False  # GoogLeNet and Inception put out further scores in training
         for auxiliary in ("aux1", "aux2", "AuxLogits"):
             if hasattr(backbone, auxiliary):
                 setattr(backbone, auxiliary, None)
@@ -115,7 +115,7 @@ def _from_torchvision(name: str, channels: int) -> nn.Module:
 def classifier_of(backbone: nn.Module) -> str:
     """The name of the last linear layer, or of the convolution that stands in for one."""
     last = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return last[-1]
+    return str(last[-1])
 
 
 def _strip_classifier(backbone: nn.Module, name: str) -> None:
@@ -129,11 +129,12 @@ def _strip_classifier(backbone: nn.Module, name: str) -> None:
         )
     parent, _, own = last.rpartition(".")
     setattr(backbone.get_submodule(parent), own, nn.Identity())
+    backbone.__dict__["classifier_name"] = last  # for who looks for it in a file of weights
 
 
 def first_convolution(backbone: nn.Module) -> str:
     """The name of the first convolution of a backbone."""
-    return next(name for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
+    return str(next(name for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)))
 
 
 def _other_channels(backbone: nn.Module, channels: int) -> None:
@@ -160,7 +161,7 @@ def _width(backbone: nn.Module, name: str, channels: int, side: int) -> int:
         with torch.no_grad():
             made = backbone(torch.zeros(1, channels, side, side))
     except (AssertionError, RuntimeError, ValueError) as error:
-        problem = f"{name} takes no images of {side} × {side} pixels: {error}"
+        problem = f"{name} takes no images of {side} by {side} pixels: {error}"
         raise CxrError("CXR-502", problem, where="data.side", fix="change data.side or model.backbone") from error
     finally:
         backbone.train(was)

@@ -7,6 +7,7 @@ of 2016 that unpacks to disk, whatever unpickler it was given.
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import struct
@@ -94,10 +95,10 @@ def refusing(path: Path) -> Iterator[None]:
         raise
     except Refused as error:
         raise CxrError("CXR-158", f"the checkpoint is refused: {error}", where=path.name, fix=_FIX) from error
-    except OSError as error:
-        problem = f"the file cannot be read: {error.strerror or error}"
-        raise CxrError("CXR-605", problem, where=path.name, fix="check the path and the rights") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one: a place before the file's beginning
+            problem = f"the file cannot be read: {error.strerror or error}"
+            raise CxrError("CXR-605", problem, where=path.name, fix="check the path and the rights") from error
         problem = f"the checkpoint is damaged or none ({type(error).__name__}: {error})"
         raise CxrError("CXR-158", problem, where=path.name, fix=_FIX) from error
 
@@ -219,9 +220,10 @@ def _read(tensor: Tensor, storages: _Storages) -> torch.Tensor:
     storage, dtype = tensor.storage, _dtype(tensor.storage.kind)
     first, numel = storage.view or (0, storage.numel)
     last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.size, tensor.stride, strict=True))
-    if first + numel > storage.numel or (prod(tensor.size) and last >= numel) or prod(tensor.size) > numel:
+    count: int = prod(tensor.size)
+    if first + numel > storage.numel or (count and last >= numel) or count > numel:
         raise Refused(f"a tensor of {list(tensor.size)} is larger than the storage that it is in")
-    if not prod(tensor.size):
+    if not count:
         return torch.empty(tensor.size, dtype=dtype)
     data = bytearray(storages.bytes_of(storage, storage.numel * dtype.itemsize))
     whole = torch.frombuffer(data, dtype=dtype)

@@ -30,7 +30,7 @@ def freeze(net: Net, said: str) -> int:
     blocks = _walk(net)
     count = _count(said, len(blocks.found))
     for parameter in net.parameters():
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad = True
     modules: list[nn.Module] = [net.backbone] if said == BACKBONE else []
     for _, block in blocks.found[:count]:
         modules += list(block) if isinstance(block, _Group) else [block]
@@ -39,7 +39,7 @@ def freeze(net: Net, said: str) -> int:
     if count:  # tables of positions and class tokens belong to what comes first
         for module in blocks.opened:
             for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
     chosen = {id(module) for module in modules}
     net.frozen = tuple(name for name, module in net.named_modules() if id(module) in chosen)
     net.train(net.training)
@@ -60,9 +60,7 @@ def _count(said: str, there: int) -> int:
         return 0
     number = said.removeprefix(FIRST)
     if not said.startswith(FIRST) or not number.isdecimal():
-        raise CxrError(
-            "CXR-505", f"model.freeze cannot be {said!r}", fix="none, backbone, or first:N, such as first:3"
-        )
+        raise CxrError("CXR-505", f"model.freeze cannot be {said!r}", fix="none, backbone, or first:N, such as first:3")
     if int(number) > there:
         problem = f"model.freeze asks for {number} blocks, and the backbone has {there}"
         raise CxrError("CXR-502", problem, fix=f"first:{there} at most, or backbone")

@@ -47,11 +47,9 @@ class Net(nn.Module):
         return self
 
 
-def build_net(
-    config: ModelConfig, heads: Sequence[HeadTargets], *, channels: int, side: int, seed: int = 0, trained: bool = False
-) -> Net:
+def build_net(config: ModelConfig, heads: Sequence[HeadTargets], *, channels: int, side: int, seed: int = 0) -> Net:
     """A net with random weights that follow from `seed` alone: not from what was drawn before, and each head's not from
-    what other heads there are. trained: the caller loads weights over them, so none are drawn that need not be.
+    what other heads there are.
 
     Raises CxrError: CXR-501 no such backbone, CXR-502 a backbone that takes no images of this size.
     """
@@ -59,11 +57,10 @@ def build_net(
         torch.default_generator.manual_seed(_seed_of(seed, "backbone"))
         backbone, width = build_backbone(config.backbone, channels=channels, side=side, pooling=config.pooling)
         net = Net(backbone, width, heads, dropout=config.dropout)
-        if not trained:
-            for name, head in net.heads.items():
-                torch.default_generator.manual_seed(_seed_of(seed, f"head {name}"))
-                if isinstance(head, nn.Linear):
-                    head.reset_parameters()
+        for name, head in net.heads.items():
+            torch.default_generator.manual_seed(_seed_of(seed, f"head {name}"))
+            assert isinstance(head, nn.Linear)
+            head.reset_parameters()
     return net
 
 

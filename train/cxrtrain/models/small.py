@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +25,7 @@ class Small(nn.Module):
             nn.Conv2d(channels, STAGES[0], 5, stride=2, padding=2, bias=False), nn.GroupNorm(8, STAGES[0]), nn.ReLU()
         )
         wide = (STAGES[0], *STAGES)
-        self.blocks = nn.Sequential(*(_Block(before, after) for before, after in zip(wide, wide[1:], strict=False)))
+        self.blocks = nn.Sequential(*(_Block(before, after) for before, after in pairwise(wide)))
         self.num_features = 2 * STAGES[-1]
 
     def forward(self, x: Tensor) -> Tensor:
