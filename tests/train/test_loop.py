@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from training import SIDE, Ground, experiment, ground, pictures, write_rows, write_store
-
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import AugmentConfig, DataConfig, HeadConfig, LoopConfig, ObjectiveConfig, OptimConfig
 from cxrtrain.run_folder import Run
+from safetensors.torch import load_file
+from training import SIDE, Ground, experiment, ground, pictures, write_rows, write_store
 
 Trained = Callable[..., Run]
 
@@ -247,7 +246,7 @@ def golden_run(tmp_path: Path, run: Trained) -> list[float]:
     wish = replace(
         on.experiment,
         augment=AugmentConfig(flip_p=0.5, affine_p=0.5, rotate_degrees=10.0, mixup_alpha=0.4),
-        optim=OptimConfig(lr=1e-3, clip=1.0, schedule="cosine", warmup_epochs=1),
+        optim=OptimConfig("sgd", lr=0.02, momentum=0.5, clip=1.0, schedule="cosine", warmup_epochs=1),
         model=replace(on.experiment.model, dropout=0.1),
         loop=LoopConfig(epochs=10, batch=8, seed=3),
     )

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
-from torch import Tensor
-
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ObjectiveConfig
 from cxrtrain.objectives import Batch, Mixed, Objective, entry_losses, logits, probabilities
+from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
+from torch import Tensor
 
 CPU = torch.device("cpu")
 NAN = float("nan")
@@ -121,7 +120,7 @@ def test_weights_of_images() -> None:
 
 
 def test_reweight_by_hand() -> None:
-    """60, 30 and 10 images: each group's weight is 100 / (3 × its images), so that the three have the same sum."""
+    """60, 30 and 10 images: the weight of each group is 100 over three times its images, so that the three have the same sum."""
     how = Objective(ObjectiveConfig("reweight"), {"h": [60, 30, 10]}, CPU)
     outputs, true = numbers(5, 1), torch.tensor([[0.0], [1], [1], [0], [1]])
     each = entry_losses(BINARY, outputs, true)[0][:, 0].double().numpy()
