@@ -32,7 +32,8 @@ class HeadConfig:
     `disease`); `regression` a number such as age_years.
     loss: null takes the kind's own: bce, bce, ce, mse. `ce` on `binary` is two outputs and a softmax, as the published
     case study has it. policy: what uncertain and unmentioned become; a label may have its own. labeler: whose labels; null is
-    the one that each dataset prefers.
+    the one that each dataset prefers. unassessed_zero: of `multilabel`, what nobody assessed is a 0 too; only to repeat published
+    work whose code takes every blank for a negative.
     """
 
     name: str
@@ -45,6 +46,7 @@ class HeadConfig:
     policy: str = "ignore"
     policy_by_label: dict[str, str] = field(default_factory=dict)
     labeler: str | None = None
+    unassessed_zero: bool = False
     loss: str | None = None
     weight: float = 1.0
 

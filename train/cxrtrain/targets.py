@@ -45,7 +45,8 @@ def targets_of(catalog: Catalog, images: pl.DataFrame, head: HeadConfig) -> Targ
     """The targets of a head for images (dataset, image_id), in their order.
 
     `binary`: 1 positive for the finding; 0 healthy by metadata/healthy.toml (`against = "healthy"`), or judged to be without it
-    (`"all"`). `multilabel`: 1 and 0 for each label. Both under the head's policy; what nobody assessed is null under any.
+    (`"all"`). `multilabel`: 1 and 0 for each label. Both under the head's policy; what nobody assessed is null under any, unless
+    `unassessed_zero` is asked for.
     `classes`: the place of the image's value in `classes`. `regression`: the number.
 
     Raises CxrError CXR-501 for findings, policies, labelers and attributes that there are not.
@@ -93,7 +94,14 @@ def _multilabel(catalog: Catalog, images: pl.DataFrame, head: HeadConfig) -> Tar
             )
     decided = _labels(catalog, images, head, {label: _policy(head, label) for label in head.labels})
     columns = {label: f"target_{head.name}_{label}" for label in head.labels}
-    frame = decided.select(pl.col(label).alias(name) for label, name in columns.items())
+    if head.unassessed_zero:  # under `zeros`, what nobody assessed is all that is null
+        assessed = _labels(catalog, images, head, dict.fromkeys(head.labels, "zeros"))
+        blank = [
+            pl.when(assessed[label].is_null()).then(NEGATIVE).otherwise(pl.col(label)).alias(label)
+            for label in head.labels
+        ]
+        decided = decided.with_columns(blank)
+    frame = decided.select(pl.col(label).cast(pl.Int8).alias(name) for label, name in columns.items())
     known = frame.select(pl.coalesce(frame.columns)).to_series()
     cases = [(decided[_LABELER].is_null(), _unlabelled(head))]
     reasons = _reasons(known, cases, "every label is uncertain, not mentioned or not assessed")
