@@ -18,7 +18,7 @@ from cxrtrain.choice import has_own_bundle
 from cxrtrain.distributed import Place, joined
 from cxrtrain.forward import outputs_of
 from cxrtrain.inputs import Inputs
-from cxrtrain.models import Net, build_net
+from cxrtrain.models.net import Net, build_net
 from cxrtrain.pixels import Pixels, PixelStore, stored
 from cxrtrain.run_folder import BUNDLE, Run
 
