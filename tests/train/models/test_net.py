@@ -92,7 +92,12 @@ def test_an_unknown_backbone_is_named_with_the_nearest(backbone: str, said: str)
 
 @pytest.mark.parametrize(
     ("backbone", "side", "pooling"),
-    [("test_vit", 100, None), ("small", 64, "token"), ("resnet10t", 64, "nonsense"), ("torchvision:squeezenet1_0", 64, None)],
+    [
+        ("test_vit", 100, None),
+        ("small", 64, "token"),
+        ("resnet10t", 64, "nonsense"),
+        ("torchvision:squeezenet1_0", 64, None),
+    ],
 )
 def test_what_a_backbone_cannot_take_is_refused(backbone: str, side: int, pooling: str | None) -> None:
     with pytest.raises(CxrError) as caught:

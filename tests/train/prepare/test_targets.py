@@ -63,9 +63,7 @@ def test_chexplorations_labels_are_one_where_positive_and_else_zero(
     head = read_experiment("chexploration-disease").head("disease")
     targets = targets_of(catalog, train, head)
     assert targets.head.outputs == tuple(CSV_NAME)
-    expected = [
-        tuple(int(said[image][name] == "1.0") for name in CSV_NAME.values()) for image in train["image_id"]
-    ]
+    expected = [tuple(int(said[image][name] == "1.0") for name in CSV_NAME.values()) for image in train["image_id"]]
     assert targets.frame.rows() == expected
     assert sum(map(sum, expected)) > 1000
     assert any(all_blank(row) for row in said.values())
@@ -230,7 +228,9 @@ def test_age_as_a_number_and_as_groups(catalog: Catalog) -> None:
     groups = ("0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80-89", "90+")
     head = HeadConfig("group", "classes", attribute="age_group:decades", classes=groups)
     found = targets_of(catalog, images, head).frame["target_group"]
-    known = [(group, int(age // 10)) for group, age in zip(found, expected["age_years"], strict=True) if group is not None]
+    known = [
+        (group, int(age // 10)) for group, age in zip(found, expected["age_years"], strict=True) if group is not None
+    ]
     assert known and all(group == min(decade, 9) for group, decade in known)
 
 
@@ -244,9 +244,15 @@ def test_targets_come_in_the_order_of_the_images(catalog: Catalog, train: pl.Dat
 @pytest.mark.parametrize(
     ("head", "problem"),
     [
-        (HeadConfig("h", "binary", finding="cardiomegali"), "there is no finding 'cardiomegali'; did you mean cardiomegaly?"),
+        (
+            HeadConfig("h", "binary", finding="cardiomegali"),
+            "there is no finding 'cardiomegali'; did you mean cardiomegaly?",
+        ),
         (HeadConfig("h", "regression", attribute="sex"), "head 'h': images have no number 'sex'"),
-        (HeadConfig("h", "classes", attribute="rase", classes=("a", "b")), "there is no attribute 'rase'; did you mean race?"),
+        (
+            HeadConfig("h", "classes", attribute="rase", classes=("a", "b")),
+            "there is no attribute 'rase'; did you mean race?",
+        ),
         (
             HeadConfig("h", "multilabel", labels=("edema",), policy_by_label={"hernia": "ones"}),
             "head 'h' has a policy for 'hernia', which is none of its labels",
@@ -291,5 +297,6 @@ def test_real_nih_ages(nih: Catalog, nih_rows: Rows) -> None:
     images = images_of(nih, "nih_cxr14")
     found = by_image(images, targets_of(nih, images, HeadConfig("age", "regression", attribute="age_years")))
     assert found == {
-        image: float(row["Patient Age"]) if row["Patient Age"] != "0" else found[image] for image, row in nih_rows.items()
+        image: float(row["Patient Age"]) if row["Patient Age"] != "0" else found[image]
+        for image, row in nih_rows.items()
     }
