@@ -202,7 +202,9 @@ def _check(rows: pl.DataFrame, head: HeadTargets, data: DataConfig, split: str) 
         else:
             said = "; ".join(_told(head, name, values) for name, values in counts.items())
             problem = f"{split}, {place.said}: head {head.name!r} has one value only: {said}"
-        fix = "another split, more images, or another label policy or `against` (--set heads.NAME.policy=…)"
+        fix = "make another split, with more or other images"
+        if head.kind in {"binary", "multilabel"}:
+            fix += f", or read the labels otherwise, such as --set heads.{head.name}.policy=zeros"
         raise CxrError("CXR-152", problem, where=f"splits/{split}", fix=fix)
 
 

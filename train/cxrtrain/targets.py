@@ -94,18 +94,29 @@ def _multilabel(catalog: Catalog, images: pl.DataFrame, head: HeadConfig) -> Tar
             )
     decided = _labels(catalog, images, head, {label: _policy(head, label) for label in head.labels})
     columns = {label: f"target_{head.name}_{label}" for label in head.labels}
-    if head.unassessed_zero:  # under `zeros`, what nobody assessed is all that is null
-        assessed = _labels(catalog, images, head, dict.fromkeys(head.labels, "zeros"))
-        blank = [
-            pl.when(assessed[label].is_null()).then(NEGATIVE).otherwise(pl.col(label)).alias(label)
-            for label in head.labels
-        ]
-        decided = decided.with_columns(blank)
+    if head.unassessed_zero:
+        decided = decided.with_columns(_blanks_as_zero(catalog, images, head))
     frame = decided.select(pl.col(label).cast(pl.Int8).alias(name) for label, name in columns.items())
     known = frame.select(pl.coalesce(frame.columns)).to_series()
     cases = [(decided[_LABELER].is_null(), _unlabelled(head))]
     reasons = _reasons(known, cases, "every label is uncertain, not mentioned or not assessed")
     return Targets(_described(head, head.labels, frame.columns), frame, reasons)
+
+
+def _blanks_as_zero(catalog: Catalog, images: pl.DataFrame, head: HeadConfig) -> list[pl.Expr]:
+    """The labels with 0 where nobody assessed them, of datasets in which the labeler assesses them at all."""
+    # Under `zeros`, what nobody assessed is all that is null.
+    labels = catalog.labels(labeler=head.labeler, findings=list(head.labels), policy="zeros")
+    asked = labels.group_by("dataset").agg(pl.col(head.labels).is_not_null().any())
+    of_dataset = images.join(asked, on="dataset", how="left", maintain_order="left")
+    blank = _joined(images, labels).select(pl.col(head.labels).is_null())
+    return [
+        pl.when(blank[label] & of_dataset[label].fill_null(value=False))
+        .then(NEGATIVE)
+        .otherwise(pl.col(label))
+        .alias(label)
+        for label in head.labels
+    ]
 
 
 def _classes(catalog: Catalog, images: pl.DataFrame, head: HeadConfig) -> Targets:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
+from cxrtrain.config import HeadConfig
+from cxrtrain.config_file import read_experiment
+from cxrtrain.targets import Targets, targets_of
 
 from cxrdata.errors import CxrError
 from cxrdata.store.catalog import Catalog
 from cxrdata.store.label_frames import POLICIES
-from cxrtrain.config import HeadConfig
-from cxrtrain.config_file import read_experiment
-from cxrtrain.targets import Targets, targets_of
 
 Rows = dict[str, dict[str, str]]
 CSV_NAME = {
@@ -76,6 +76,19 @@ def test_rows_blank_throughout_are_otherwise_not_known(catalog: Catalog, train: 
     blank = [all_blank(said[image]) for image in train["image_id"]]
     assert targets.frame["target_d_edema"].is_null().to_list() == blank
     assert targets.reasons.to_list() == ["chexpert did not label the image" if one else None for one in blank]
+
+
+def test_blanks_are_zero_only_where_the_labeler_looks(catalog: Catalog, train: pl.DataFrame) -> None:
+    """Another dataset's images, and labels that the labeler does not know, stay unknown."""
+    head = HeadConfig("d", "multilabel", labels=("edema", "hernia"), unassessed_zero=True, labeler="chexpert")
+    images = pl.concat([images_of(catalog, "nih_cxr14"), train])
+    frame = targets_of(catalog, images, head).frame.with_columns(images["dataset"])
+    assert frame["target_d_hernia"].null_count() == images.height
+    assert frame.filter(dataset="nih_cxr14")["target_d_edema"].drop_nulls().is_empty()
+    # The policy still holds: of what was assessed, uncertain and not mentioned stay open under `ignore`.
+    stated = catalog.labels(dataset="chexpert", labeler="chexpert", findings=["edema"], policy="ignore")
+    left = train.join(stated, on=["dataset", "image_id"])["edema"].null_count()
+    assert frame.filter(dataset="chexpert")["target_d_edema"].null_count() == left > 0
 
 
 @pytest.mark.parametrize(
@@ -296,7 +309,4 @@ def test_real_nih_fourteen_labels(nih: Catalog, nih_rows: Rows) -> None:
 def test_real_nih_ages(nih: Catalog, nih_rows: Rows) -> None:
     images = images_of(nih, "nih_cxr14")
     found = by_image(images, targets_of(nih, images, HeadConfig("age", "regression", attribute="age_years")))
-    assert found == {
-        image: float(row["Patient Age"]) if row["Patient Age"] != "0" else found[image]
-        for image, row in nih_rows.items()
-    }
+    assert found == {image: float(row["Patient Age"]) for image, row in nih_rows.items()}
