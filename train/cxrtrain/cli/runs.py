@@ -41,7 +41,11 @@ def show_command(run: Path) -> None:
     click.echo(told(open_run(run)), nl=False)
 
 
-@runs.command("import", short_help="Make a run of a checkpoint from elsewhere.", epilog=example("cxrdata runs import checkpoint.ckpt --out runs/theirs"))
+@runs.command(
+    "import",
+    short_help="Make a run of a checkpoint from elsewhere.",
+    epilog=example("cxrdata runs import checkpoint.ckpt --out runs/theirs"),
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
 @quiet_option
