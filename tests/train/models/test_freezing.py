@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-
-from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.models.freezing import blocks_of, freeze
 from cxrtrain.models.net import Net, build_net
+from torch import nn
+
+from cxrdata.errors import CxrError
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 
@@ -47,6 +50,17 @@ def test_a_frozen_backbone_keeps_its_running_statistics() -> None:
     assert not any(module.training for module in net.backbone.modules())
     assert net.training and net.dropout.training
     assert all(one.grad is None for one in net.backbone.parameters())
+
+
+def test_what_wraps_a_net_does_not_thaw_it() -> None:
+    """Several GPUs and averaged weights put a net into others, or copy it, and set their mode."""
+    net = net_of("resnet10t")
+    freeze(net, "first:2")
+    for wrapped in (nn.DataParallel(net), nn.Sequential(net), copy.deepcopy(net)):
+        wrapped.eval()
+        wrapped.train()
+        inner = next(one for one in wrapped.modules() if isinstance(one, Net))
+        assert inner.training and not inner.backbone.bn1.training and inner.backbone.layer3[0].bn1.training
 
 
 def test_unfrozen_they_do_move() -> None:
@@ -87,7 +101,7 @@ def test_a_transformers_positions_are_frozen_with_its_stem() -> None:
         ("densenet121", ["stem", "features.denseblock1", "features.transition1"], "features.norm5", 9),
         ("torchvision:densenet121", ["stem", "features.denseblock1", "features.transition1"], "features.norm5", 9),
         ("torchvision:resnet34", ["stem", "layer1.0", "layer1.1"], "layer4.2", 17),
-        ("test_convnext", ["stem", "stages.0.blocks.0", "stages.1.downsample"], "head", 9),
+        ("test_convnext", ["stem", "stages.0.blocks.0", "stages.1.downsample"], "head", 14),
         ("test_vit", ["stem", "blocks.0", "blocks.1"], "norm", 8),
         ("torchvision:efficientnet_b0", ["stem", "features.1.0", "features.2.0"], "features.8", 18),
         ("small", ["stem", "blocks.0", "blocks.1"], "blocks.3", 5),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.config import ModelConfig
+from cxrtrain.models.net import Net, build_net
 from torch import nn
 
 from cxrdata.errors import CxrError
 from cxrdata.images.phantom_norms import Norms
 from cxrdata.images.phantoms import Subject, draw_phantom
-from cxrtrain.bundle import HeadTargets
-from cxrtrain.config import ModelConfig
-from cxrtrain.models.net import Net, build_net
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 TWO = HeadTargets("heart", "binary", "ce", ("cardiomegaly",), ("target_heart",))
@@ -81,7 +81,7 @@ def test_dropout_is_before_the_heads_and_only_in_training() -> None:
 
 @pytest.mark.parametrize(
     ("backbone", "said"),
-    [("densenet112", "did you mean densenet121"), ("torchvision:resnet43", "torchvision:resnet34"), ("smal", "small")],
+    [("densenet112", "densenet121"), ("torchvision:resnet43", "torchvision:resnet34"), ("smal", "small")],
 )
 def test_an_unknown_backbone_is_named_with_the_nearest(backbone: str, said: str) -> None:
     with pytest.raises(CxrError, match="there is no backbone") as caught:

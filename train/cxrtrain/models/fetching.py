@@ -71,6 +71,7 @@ def url_of(backbone: str) -> str | None:
 def _fetch(url: str, target: Path, backbone: str) -> None:
     """Into a file of another name first: what has the right name is whole. Several processes may do this at once."""
     import http.client
+    import urllib.error
     import urllib.request
 
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -92,6 +93,8 @@ def _fetch(url: str, target: Path, backbone: str) -> None:
             raise ValueError("what came is not the published file")
         part.replace(target)
     except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         fix = f"fetch {url} elsewhere and save it as {target.name} in a folder that ${FOLDER} names"
         problem = f"the ImageNet weights of {backbone} are not on this machine and could not be fetched: {error}"
         raise CxrError("CXR-159", problem, where="model.weights", fix=fix) from error

@@ -7,6 +7,7 @@ of 2016 that unpacks to disk, whatever unpickler it was given.
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import struct
@@ -94,10 +95,10 @@ def refusing(path: Path) -> Iterator[None]:
         raise
     except Refused as error:
         raise CxrError("CXR-158", f"the checkpoint is refused: {error}", where=path.name, fix=_FIX) from error
-    except OSError as error:
-        problem = f"the file cannot be read: {error.strerror or error}"
-        raise CxrError("CXR-605", problem, where=path.name, fix="check the path and the rights") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one: a place before the file's beginning
+            problem = f"the file cannot be read: {error.strerror or error}"
+            raise CxrError("CXR-605", problem, where=path.name, fix="check the path and the rights") from error
         problem = f"the checkpoint is damaged or none ({type(error).__name__}: {error})"
         raise CxrError("CXR-158", problem, where=path.name, fix=_FIX) from error
 

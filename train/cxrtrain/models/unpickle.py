@@ -104,9 +104,6 @@ class Reader(pickle._Unpickler):  # noqa: SLF001
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
         return Name(str(module), str(name))
 
-    def get_extension(self, code: int) -> None:
-        raise Refused(f"it names object {code} of a table that is not in the file")
-
     def persistent_load(self, pid: Any, /) -> Any:  # noqa: ANN401
         if not isinstance(pid, tuple) or not pid:
             raise Refused("it refers to something outside that is no storage")
@@ -190,10 +187,6 @@ class Reader(pickle._Unpickler):  # noqa: SLF001
         pickle.EXT2[0]: _extension,
         pickle.EXT4[0]: _extension,
     }
-
-    # Bound under these names too, by which Python's reader itself refers to them.
-    load_reduce, load_newobj, load_newobj_ex = _reduce, _newobj, _newobj_ex
-    load_inst, load_obj, load_build = _inst, _obj, _build
 
 
 def _is_data(what: Name) -> bool:

@@ -25,7 +25,8 @@ BEST = Path("checkpoints") / "best.safetensors"
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.", "encoder.module.")
 # Layers of DenseNet were called `norm.1` before torch 0.4, in torchvision's published files to this day.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-_RECONSTRUCTION = ("decoder_", "decoder.", "mask_token")  # of masked autoencoders: no part of what makes features
+# No part of what makes features: what masked autoencoders reconstruct with, the scores beside that Inception trains with.
+_BESIDE = ("decoder_", "decoder.", "mask_token", "aux1.", "aux2.", "AuxLogits.")
 _LISTED = 3
 
 
@@ -130,9 +131,9 @@ def fit_backbone(net: Net, state: Mapping[str, Tensor], where: str, *, heads: bo
     left = [name for name in names if name not in own]
     classifier = _classifier(net.backbone, names, left)
     _take_classifier(net, names, classifier, notes, heads=heads)
-    others = [name for name in left if name.startswith(_RECONSTRUCTION)]
+    others = [name for name in left if name.startswith(_BESIDE)]
     if others:
-        notes.append(f"left out: {counted(len(others), 'tensor')} that only reconstruct images")
+        notes.append(f"left out: {counted(len(others), 'tensor')} that make no features")
     taken = {name: one for name, one in names.items() if name not in {*others, *classifier}}
     _take_channels(taken, net.backbone, own, notes)
     _load(net.backbone, taken, where, "take weights of this backbone, or name theirs as model.backbone")
