@@ -98,7 +98,7 @@ class Test:
         return area, math.sqrt((ones + zeros + 1) / (12 * ones * zeros))
 
 
-def tested(folder: Path, store: Path, bundle: Bundle) -> Test:
+def answers_of(folder: Path, store: Path, bundle: Bundle) -> Test:
     found = open_run(folder)
     experiment = found.experiment
     model = build_net(experiment.model, bundle.heads, channels=experiment.input.channels, side=experiment.data.side)
@@ -143,7 +143,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 def quick(drawn: Drawn, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Test]:
     """`train quick` as it ships, and its best model on the test images."""
     out = trained(drawn, tmp_path_factory.mktemp("runs") / "quick")
-    return out, tested(out, drawn.store, kept_bundle(out, drawn.store))
+    return out, answers_of(out, drawn.store, kept_bundle(out, drawn.store))
 
 
 def test_an_enlarged_heart_is_found_in_patients_never_seen(quick: tuple[Path, Test]) -> None:
@@ -173,7 +173,7 @@ def test_labels_of_other_images_are_not_learned(drawn: Drawn, quick: tuple[Path,
         read_experiment("quick", sets), bundle, drawn.store, tmp_path / "run", device="cpu", tensorboard=False
     )
     train(request)
-    test = tested(tmp_path / "run", drawn.store, bundle)
+    test = answers_of(tmp_path / "run", drawn.store, bundle)
     area, deviation = test.chance(head_of(bundle, "cardiomegaly"))
     assert abs(area - 0.5) < WIDE * deviation
 
@@ -184,7 +184,7 @@ def test_it_learns_from_any_seed(tmp_path: Path) -> None:
     drawn = draw(tmp_path, nih=0.02, vindr=0.12, seed=2)
     for seed in range(3):
         out = trained(drawn, tmp_path / f"run-{seed}", f"loop.seed={seed}")
-        test = tested(out, drawn.store, kept_bundle(out, drawn.store))
+        test = answers_of(out, drawn.store, kept_bundle(out, drawn.store))
         assert test.metrics["cardiomegaly_auroc"] >= 0.95, seed
         area, deviation = test.chance(head_of(test.bundle, "sex"))
         assert abs(area - 0.5) < WIDE * deviation, seed
