@@ -29,8 +29,8 @@ setup: $(VENV)/core
 
 setup-test: $(VENV)/test
 
-setup-all: $(VENV)/test
-	$(PIP) -e '.[train]'
+setup-all: $(VENV)/core
+	$(PIP) -e '.[dicom,report,stats,train]'
 
 demo: $(VENV)/core
 	$(BIN)/cxrdata demo

@@ -14,8 +14,8 @@ from cxrdata.errors import CxrError, Exit
 LEAKY_FILE = "my_split.csv"
 _CHILDREN = "children"
 # What the experiment `quick` trains on.
-QUICK_SPLIT = ("split", "--dataset", "nih", "--ratios", "0.7,0.1,0.2", "--name", "quick")
-SIZE = ("--size", "64")
+QUICK_SPLIT = ("split", "--dataset", "nih,vindr", "--ratios", "0.7,0.1,0.2", "--name", "quick")
+SIZE = ("--size", "32")
 EPOCHS = 4
 
 
@@ -59,9 +59,10 @@ def train_on_phantoms(folder: Path, *, scale: float, epochs: int = EPOCHS) -> No
     """From the data and the catalog of the demonstration to a model, its predictions and their audit. Raises CxrError."""
     data, catalog = folder / "data", ("-c", str(folder / "cxr-catalog"))
     store, run, predictions = (str(folder / name) for name in ("store", "runs/quick", "predictions.parquet"))
-    _say("Pictures for the NIH's rows: drawn chests, whose hearts are as wide as the labels say.")
-    _run("synth", str(data), "--only", "nih", "--scale", f"{scale:g}", "--images", "--workers", "2", "--quiet")
-    _run("images", "build", "--root", f"nih={data / 'nih_cxr14'}", "--dataset", "nih", *SIZE, "--out", store, *catalog)
+    _say("Pictures for the rows of NIH and VinDr: drawn chests, whose hearts are as wide as the labels say.")
+    _run("synth", str(data), "--only", "nih,vindr", "--scale", f"{scale:g}", "--images", "--workers", "2", "--quiet")
+    roots = ("--root", f"nih={data / 'nih_cxr14'}", "--root", f"vindr={data / 'vindr_cxr'}")
+    _run("images", "build", *roots, "--dataset", "nih,vindr", *SIZE, "--out", store, *catalog)
     _say("A small net learns cardiomegaly from the patients of the training part.")
     _run(*QUICK_SPLIT, *catalog)
     _run("train", "quick", "--set", f"loop.epochs={epochs}", "--store", store, "--out", run, *catalog)

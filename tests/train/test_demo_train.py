@@ -30,7 +30,7 @@ def test_split_store_train_predict_audit(tmp_path: Path, capsys: pytest.CaptureF
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert command(["synth", str(data), "--only", "nih", "--scale", str(SCALE), "--quiet"]) == 0
+        assert command(["synth", str(data), "--only", "nih,vindr", "--scale", str(SCALE), "--quiet"]) == 0
         assert command(["build-catalog", "--root", str(data), "-c", catalog, "--quiet"]) == 0
         train_on_phantoms(tmp_path, scale=SCALE, epochs=1)
     finally:
