@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch._dynamo
 import torch.utils.tensorboard
 from cxrtrain import checkpoint, keeping, loop, start
 from cxrtrain.cli import train as train_command
@@ -28,7 +29,7 @@ from training import SIDE, Ground, experiment, ground
 from cxrdata.cli.main import run as run_command
 
 # What a process would import is imported once.
-_IMPORTED = (start, train_command, torch.utils.tensorboard)
+_IMPORTED = (start, train_command, torch.utils.tensorboard, torch._dynamo)
 COMPARED = ("steps.csv", "checkpoints/last.safetensors", "checkpoints/best.safetensors", "checkpoints/best.json")
 STEPS_AN_EPOCH = 5
 
