@@ -43,6 +43,7 @@ from cxrtrain.config import Experiment
 from cxrtrain.config_file import experiment_of
 from cxrtrain.distributed import Place, joined
 from cxrtrain.forward import autocast, outputs_of
+from cxrtrain.inputs import Inputs
 from cxrtrain.loop import Request, Trainer, train
 from cxrtrain.models.net import build_net
 from cxrtrain.optim import optimiser
@@ -284,19 +285,14 @@ def prefetched(plan: Plan, bundle: Bundle, batch: int, place: Place) -> tuple[fl
 
 def predict(plan: Plan, bundle: Bundle, batch: int, place: Place) -> tuple[float, float | None]:
     """The forward pass over the whole store, as validation and prediction do it, results on the CPU."""
-    model = _net(plan, bundle, place)
-    with tempfile.TemporaryDirectory(dir=plan.folder) as out:
-        request = Request(experiment(plan, batch), bundle, plan.store, Path(out) / "run", tensorboard=False)
-        trainer = Trainer(request, place, lambda _: None, lambda _: None)
-        rows = np.arange(len(bundle))
-        there = pixels.Pixels(pixels.PixelStore(plan.store, bundle, side=plan.side), rows, place.device)
-        seconds = []
-        for _ in range(1 + plan.rounds):
-            started = time.perf_counter()
-            outputs_of(
-                model, model, there, rows, inputs=trainer.inputs, batch=batch, precision="auto", place=place
-            )  # fmt: skip
-            seconds.append(time.perf_counter() - started)
+    model, inputs = _net(plan, bundle, place), Inputs.of(experiment(plan, batch).input, (0.5, 0.3))
+    rows = np.arange(len(bundle))
+    there = pixels.Pixels(pixels.PixelStore(plan.store, bundle, side=plan.side), rows, place.device)
+    seconds = []
+    for _ in range(1 + plan.rounds):
+        started = time.perf_counter()
+        outputs_of(model, model, there, rows, inputs=inputs, batch=batch, precision="auto", place=place)
+        seconds.append(time.perf_counter() - started)
     return len(rows) / statistics.median(seconds[1:]), None
 
 

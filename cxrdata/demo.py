@@ -16,7 +16,7 @@ _CHILDREN = "children"
 # What the experiment `quick` trains on.
 QUICK_SPLIT = ("split", "--dataset", "nih,vindr", "--ratios", "0.7,0.1,0.2", "--name", "quick")
 SIZE = ("--size", "32")
-EPOCHS = 4
+EPOCHS = 8
 
 
 def run_demo(folder: Path, *, scale: float, train: bool = False) -> None:
