@@ -31,6 +31,13 @@ def _options(layouts: tuple[str, ...], default: str) -> Callable[[Command], Comm
         for option in (
             catalog_option,
             quiet_option,
+            click.option(
+                "--histogram-blend",
+                type=click.FloatRange(0, 1),
+                default=0.0,
+                show_default=True,
+                help="Share of histogram matching to the run's training images.",
+            ),
             click.option("--skip-missing", is_flag=True, help="Leave out images that the store lacks."),
             click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default a GPU where there is one."),
             click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Default {default}."),
@@ -94,6 +101,7 @@ def _say_of(
     head: str | None,
     device: str | None,
     skip_missing: bool,
+    histogram_blend: float,
     quiet: bool,
     catalog: Path | None,
 ) -> None:
@@ -111,7 +119,7 @@ def _say_of(
 
     features = what == "embeddings"
     prediction_files.check_layout(run, chosen.bundle, layout, head, features=features)
-    asked = Asked(chosen.bundle, said_store(store), chosen.part, device, skip_missing)
+    asked = Asked(chosen.bundle, said_store(store), chosen.part, device, skip_missing, histogram_blend)
     with progress("predicting", quiet=quiet) as tell:
         said: Said = predict(
             run,
