@@ -196,6 +196,18 @@ class TestLayouts:
         assert list(race[0])[-2:] == ["logit_2", "target"]
         assert [row["target"] for row in race] == [str(int(one)) for one in made.bundle.targets(RACE)[-N_TEST:, 0]]
 
+    def test_targets_that_a_bundle_does_not_have_are_left_empty(
+        self, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: None
+    ) -> None:
+        """A bundle of another experiment, or for prediction alone, names images as well as any."""
+        write_made_bundle(tmp_path / "other", heads=())
+        more = ("--bundle", f"{tmp_path / 'other'}:test", "--layout", "chexploration", "--head", "race")
+        assert command([*asked(made, tmp_path / "r.csv"), *more]) == 0
+        assert "the targets are left empty: the bundle has none of this head\n" in capsys.readouterr().err
+        rows = rows_of(tmp_path / "r.csv")
+        assert {row["target"] for row in rows} == {""}
+        assert len(rows) == N_TEST
+
     def test_the_audit_finds_the_same_in_all_of_them(self, made: Made, tmp_path: Path, one_thread: None) -> None:
         whole = {"ours": ("p.parquet",), "chexnet": ("c.csv", "--layout", "chexnet")}
         whole["chexploration"] = ("d.csv", "--layout", "chexploration", "--head", "disease")
@@ -376,6 +388,15 @@ def test_on_a_gpu_node_nothing_of_the_catalog_is_imported(made: Made, tmp_path: 
         check=False,
     )
     assert done.stdout.rstrip().endswith("[0, 0, 0, 0, 0]"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["predict", "embed"])
+def test_without_the_extra_it_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("cxrtrain.cli.find_spec", lambda _: None)
+    assert command([name, "runs/quick"]) == 3
+    assert capsys.readouterr().err == ("error CXR-604: torch is not installed\n  fix: pip install 'cxrdata[train]'\n")
 
 
 def test_heads_are_those_of_the_run(made: Made) -> None:

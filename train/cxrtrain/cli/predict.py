@@ -108,12 +108,12 @@ def _say_of(
     """Open the run, find the images, look at them, write."""
     from cxrtrain.run_folder import open_run
 
+    require_torch()
     run = open_run(folder)
     suffixes = [".csv"] if layout else [".parquet", ".csv"] if what == "predictions" else [".parquet"]
     chosen = _images(run, split, bundle, names(datasets), where, catalog, quiet=quiet)
     out = out or folder / f"{what}.{chosen.word}{suffixes[0]}"
     check_places(out, suffixes)
-    require_torch()
     from cxrtrain import prediction_files
     from cxrtrain.predict import Asked, predict
 
