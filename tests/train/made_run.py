@@ -78,8 +78,8 @@ def targets() -> dict[str, pa.Array]:
     return found | {"target_race": pa.array(races, pa.int64()), "target_age": pa.array(rng.uniform(20, 80, N))}
 
 
-def write_made_bundle(folder: Path) -> Bundle:
-    """Images 0 … 19 are training, 20 … 27 validation, the rest test."""
+def write_made_bundle(folder: Path, heads: tuple[HeadTargets, ...] = HEADS) -> Bundle:
+    """Images 0 … 19 are training, 20 … 27 validation, the rest test. heads: none, of a bundle for prediction alone."""
     columns = {
         "dataset": ["nih_cxr14"] * N,
         "image_id": image_ids(),
@@ -89,8 +89,8 @@ def write_made_bundle(folder: Path) -> Bundle:
         "weight": pa.nulls(N, pa.float64()),
         "group": pa.nulls(N, pa.int32()),
     }
-    table = pa.table(columns | targets())
-    return write_bundle(folder, table, heads=HEADS, groups=[], train="train", valid="valid", split={"name": "halves"})
+    table = pa.table(columns | (targets() if heads else {}))
+    return write_bundle(folder, table, heads=heads, groups=[], train="train", valid="valid", split={"name": "halves"})
 
 
 def make_run(folder: Path) -> Made:
