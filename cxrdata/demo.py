@@ -57,9 +57,9 @@ def run_demo(folder: Path, *, scale: float, train: bool = False) -> None:
 
 
 def train_on_phantoms(folder: Path, *, scale: float, epochs: int | None = None) -> None:
-    """From the data and the catalog of the demonstration to a model, its predictions and their audit. epochs: null takes the experiment's own.
+    """From the data and the catalog of the demonstration to a model, its predictions and their audit.
 
-    Raises CxrError as `run_demo` does.
+    epochs: null takes the experiment's own. Raises CxrError as `run_demo` does.
     """
     data, catalog = folder / "data", ("-c", str(folder / "cxr-catalog"))
     store, run, predictions = (str(folder / name) for name in ("store", "runs/quick", "predictions.parquet"))
