@@ -151,6 +151,17 @@ def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     assert "1 of another shape: layer2.0.conv1.weight [9, 9, 3, 3], not [48, 32, 3, 3]" in error.problem
 
 
+def test_a_file_of_our_own_is_known_by_backbone_and_heads(tmp_path: Path) -> None:
+    trained, net = net_of("small", SEX, seed=1), net_of("small", SEX, seed=2)
+    save_file(trained.state_dict(), tmp_path / "best.safetensors")
+    assert load(net, "small", str(tmp_path / "best.safetensors")) == ["weights: best.safetensors"]
+    assert torch.equal(net.heads["sex"].weight, trained.heads["sex"].weight)
+    assert "of another task" in fault(net_of("small", RACE), "small", str(tmp_path / "best.safetensors")).problem
+    # A classifier that torchvision's transformers call so makes no net of ours of a file.
+    save_file({"heads.head.weight": torch.ones(2, 4)}, tmp_path / "vit.safetensors")
+    assert "do not fit" in fault(net_of("small", RACE), "small", str(tmp_path / "vit.safetensors")).problem
+
+
 def test_a_damaged_file_and_none_at_all(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not json at all..")
     assert fault(net_of("small"), "small", str(tmp_path / "w.safetensors")).code == "CXR-158"

@@ -56,7 +56,8 @@ def load_weights(net: Net, config: ModelConfig, *, say: Callable[[str], None] = 
         problem = f"there is no file of weights {place!r}"
         raise CxrError("CXR-159", problem, where="model.weights", fix="none, imagenet, a file, or run:FOLDER")
     state, outputs = read_weights(path)
-    if any(name.startswith("heads.") for name in state):
+    # Ours has both; torchvision's transformers have heads too.
+    if all(any(name.startswith(one) for name in state) for one in ("heads.", "backbone.")):
         return _fit_net(net, state, outputs, path.name, heads=heads)
     return [f"weights: {path.name}", *fit_backbone(net, state, path.name, heads=heads)]
 
