@@ -187,3 +187,22 @@ def test_a_checkpoint_of_another_task(tiny: Ground, run: Trained, tmp_path: Path
     head = HeadConfig("sex", "classes", attribute="sex", classes=("F", "M"))
     wish = replace(tiny.wish(model={"weights": f"run:{made.folder.path}"}), heads=(head,), data=DataConfig(side=16))
     assert refused(run, replace(tiny, bundle=rows), wish).code == "CXR-157"
+
+
+def test_images_that_the_store_lacks_are_left_out_when_asked(tiny: Ground, tmp_path: Path) -> None:
+    from cxrtrain.start import start
+
+    store = write_store(tmp_path / "store", pictures([0, 1] * 25), ids=keys(50))
+    said: list[str] = []
+    made = start(
+        tiny.wish(loop={"max_steps": 1}),
+        store=store,
+        out=tmp_path / "run",
+        bundle=tiny.bundle.folder,
+        prepare=lambda _: tiny.bundle,
+        device="cpu",
+        skip_missing=True,
+        say=said.append,
+    )
+    assert said[0] == "2 images of the bundle left out: the store lacks them"
+    assert made.about["images"] == {"train": 40, "valid": 10}
