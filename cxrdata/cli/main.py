@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
@@ -73,10 +73,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         rows = [(name, text) for name, (_, _, text) in COMMANDS.items()]
         rows += [
-            (point.name, "From an extension.") for point in sorted(entry_points(group=PLUGINS), key=lambda p: p.name)
+            (point.name, _short_help(point)) for point in sorted(entry_points(group=PLUGINS), key=lambda p: p.name)
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _short_help(point: EntryPoint) -> str:
+    """What an extension's command says of itself. One that cannot be loaded must not take the help of all others along."""
+    try:
+        command: click.Command = point.load()
+        return command.get_short_help_str(limit=100)
+    except Exception:  # noqa: BLE001 - it is not our code
+        return "From an extension, which cannot be loaded."
 
 
 @click.group(

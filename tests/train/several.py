@@ -70,7 +70,9 @@ def main() -> None:
     torch.set_num_threads(1)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0")
     rows = open_bundle(folder / "rows")
-    for name in names:
+    port = int(os.environ.get("MASTER_PORT", "0"))
+    for number, name in enumerate(names):
+        os.environ["MASTER_PORT"] = str(port + number)  # each group of processes meets at a place of its own
         poisoned = name == "not_finite"
         wish = CASES["masked"] if poisoned else CASES[name]
         wish = replace(wish, optim=replace(wish.optim, lr=1e30, clip=None)) if poisoned else wish

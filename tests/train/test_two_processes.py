@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Request(several.CASES[name], rows, folder / "store", folder / f"{name}-1", device="cpu", tensorboard=False)
         )
     for process in begun:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=90)
         assert process.returncode == 0, errors
     return folder
 
