@@ -20,7 +20,7 @@ from cxrdata.processes import process_pool
 from cxrdata.schemas.registered import ALTERED, FILE_STATUSES, IMAGE_FILES, OK
 from cxrdata.stages import sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
-from cxrdata.store.publish import writing
+from cxrdata.store.publish import check_writable, writing
 from cxrdata.store.session import image_files
 from cxrdata.wording import counted
 
@@ -73,7 +73,7 @@ def check_images(
     On Ctrl-C what was found until then is stored; `only_new` goes on from there. Raises CxrError: CXR-133 where the
     root of a dataset that was asked for is not known, CXR-130, CXR-602.
     """
-    _check_writable(catalog)
+    check_writable(catalog.folder.path)
     wanted = request.images.select(KEY).unique().sort(KEY)
     known = image_files(catalog.folder)
     if request.only_new and known is not None:
@@ -201,16 +201,6 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
         message=pl.when(altered).then(pl.lit("its SHA-256 is not the one that is published")).otherwise("message"),
     )
     return IMAGE_FILES.shaped(frame)
-
-
-def _check_writable(catalog: Catalog) -> None:
-    """Raise CxrError CXR-602 where what is found could not be kept: before hours of looking, not after."""
-    aside = unfinished(catalog.folder.image_files)
-    with writing(catalog.folder.path):
-        try:
-            aside.touch()
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def _store(catalog: Catalog, rows: pl.DataFrame) -> None:

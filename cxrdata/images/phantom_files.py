@@ -73,7 +73,7 @@ def write_phantoms(
     for name in datasets:
         orders = _orders(registry, registry.get(name), folder / name, how, seed, overlays)
         chunks = [orders[start : start + _CHUNK] for start in range(0, len(orders), _CHUNK)]
-        with writing(folder / name):
+        with writing(folder / name, option="DIR"):
             rows = _write_all(chunks, how, seed, workers, lambda n, name=name: progress(f"{name}: {n:,} images"))  # type: ignore[misc]
             _write_truth(folder / name, rows)
         total += len(rows)

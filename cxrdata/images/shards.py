@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 
 from cxrdata.errors import CxrError
-from cxrdata.images.archives import open_archive
 from cxrdata.images.decode import Grey
 from cxrdata.images.resize import Frame, decode_into
 from cxrdata.images.sources import ImageFile, files_of
@@ -75,7 +74,7 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
         tell(len(rows))
         refused = sum(row["code"] is not None for row in rows)
         return ShardDone(task.number, len(rows), 0, len(rows), refused)
-    with writing(task.store):
+    with writing(task.store, option="--out"):
         pixels, part = _fill(task, rows, kept, maps, tell)
         name = _write_shard(folder, task.number, pixels) if len(pixels) else None
         part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then(pl.lit(name, pl.String)))
@@ -143,15 +142,13 @@ def mean_and_sd(pixels: Grey) -> tuple[float, float]:
 
 
 def _fingerprint(file: ImageFile | None) -> tuple[int, int] | None:
-    """Size and time of a file, by which a changed one is known without reading it; of a member, the archive's time."""
+    """Size and time of a file, where it is there."""
     if file is None:
         return None
     try:
-        found = file.path.stat()
-        size = found.st_size if file.member is None else open_archive(file.path).members[file.member].bytes
-    except (OSError, KeyError, CxrError):
+        return file.fingerprint()
+    except (OSError, CxrError):
         return None
-    return size, found.st_mtime_ns
 
 
 def _sound(folder: StoreFolder, names: set[str]) -> dict[str, Grey]:
@@ -182,7 +179,9 @@ def _write_shard(folder: StoreFolder, number: int, pixels: Grey) -> str:
     aside = unfinished(folder.shard(f"shard-{number:05d}.npy"))
     try:
         with aside.open("wb") as file:
-            np.save(file, pixels)
+            # As `np.save` writes it, which would tell of a full disk without the system's reason.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+            file.write(pixels.data)
         sync_path(aside)
         name = f"shard-{number:05d}-{sha256_file(aside)[:12]}.npy"
         aside.replace(folder.shard(name))

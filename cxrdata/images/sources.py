@@ -18,6 +18,7 @@ import polars as pl
 from cxrdata.images.archives import open_archive
 from cxrdata.images.listing import list_images
 from cxrdata.images.roots import ImageRoots
+from cxrdata.images.streams import is_stream, open_stream
 from cxrdata.keys import KeyIndex, key_forms, resolve
 from cxrdata.wording import counted
 
@@ -34,7 +35,7 @@ _FEW = 200
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where the file of an image is: a path, or a member of the archive (.zip, .tar) at `path`."""
+    """Where the file of an image is: a path, or a member of the archive (.zip, .tar, .tar.gz) at `path`."""
 
     dataset: str
     image_id: str
@@ -50,13 +51,22 @@ class ImageFile:
 
     def read(self) -> bytes:
         """All its bytes. Raises as `open` does."""
-        return self.path.read_bytes() if self.member is None else open_archive(self.path).read(self.member)
+        if self.member is None:
+            return self.path.read_bytes()
+        return (open_stream if is_stream(self.path.name) else open_archive)(self.path).read(self.member)
 
     def size(self) -> int:
         """Its size in bytes, without reading it. Raises OSError or CxrError."""
         if self.member is None:
             return self.path.stat().st_size
-        return open_archive(self.path).members[self.member].bytes
+        return (open_stream if is_stream(self.path.name) else open_archive)(self.path).size(self.member)
+
+    def fingerprint(self) -> tuple[int, int]:
+        """Size and time of change, by which a changed one is known without reading it; of a member the archive's time, and
+        the archive's size where the member's cannot be told without decompressing. Raises as `size` does."""
+        state = self.path.stat()
+        of_itself = self.member is None or is_stream(self.path.name)
+        return state.st_size if of_itself else self.size(), state.st_mtime_ns
 
     @property
     def told(self) -> str:
