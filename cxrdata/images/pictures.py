@@ -93,7 +93,7 @@ def write_sheet(pixels: Grey, captions: Sequence[str], out: Path, *, columns: in
         raise CxrError(
             "CXR-502", f"a contact sheet cannot be written as {out.suffix!r}", fix="--sheet sheet.png or .html"
         )
-    with writing(out, option="--sheet"):
+    with writing(out, option="--sheet", told=str(out)):
         if suffix == ".png":
             draw_sheet(pixels, captions, columns).save(out)
         else:
