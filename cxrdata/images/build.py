@@ -130,10 +130,8 @@ def build_summary(report: StoreReport) -> list[str]:
     """What a build did, in sentences."""
     rate = report.decoded / report.seconds if report.seconds else 0.0
     kept = f", {report.kept:,} kept though their file is gone" if report.kept else ""
-    said = [
-        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were"
-        f"{kept}, {report.refused:,} refused"
-    ]
+    images = f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s)"
+    said = [f"{images}, {report.reused:,} as they were{kept}, {report.refused:,} refused"]
     if report.others:
         said.append(f"{counted(report.others, 'image')} of the store not asked for: they stay; --prune leaves them out")
     if report.left_out:

@@ -211,7 +211,7 @@ def test_a_share_that_is_not_mounted_leaves_the_store_as_it_was(
     both = pl.concat([located, other])
     make(located=both)
     before = contents(tmp_path / "store")
-    with pytest.raises(CxrError, match="any of the 10 images of padchest .* the store has images of it") as error:
+    with pytest.raises(CxrError, match=r"any of the 10 images of padchest .* the store has images of it") as error:
         make(located=pl.concat([located[:4], without_files(other, *range(10))]), prune=True)
     assert error.value.code == "CXR-147"
     assert contents(tmp_path / "store") == before
