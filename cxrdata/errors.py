@@ -142,8 +142,7 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-131": Problem(
         "archive damaged",
         Exit.DATA,
-        "A .zip, .tar or .tar.gz with images is no archive, its list of members is damaged, or, compressed as a whole, it "
-        "does not hold its images in the order of their names.",
+        "A .zip, .tar or .tar.gz with images is no archive, or its list of members is damaged.",
     ),
     "CXR-132": Problem(
         "archive member damaged",

@@ -136,6 +136,11 @@ def _stream(walk: _Walk, path: str, name: str) -> None:
         walk.remarks.append(f"{told}: the archive cannot be opened: {error.strerror or error}")
     else:
         _members(walk, path, told, stream.members, stream.refused)
+        if not stream.in_order:
+            walk.remarks.append(
+                f"{told} is compressed as a whole and its images are not in the order of their names: it is read from its start "
+                "again and again; where that takes too long, unpack it, or pack it anew as .zip or .tar"
+            )
 
 
 def _stem(name: str) -> str:

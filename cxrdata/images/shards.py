@@ -22,7 +22,7 @@ from cxrdata.engines import TellTask
 from cxrdata.errors import CxrError
 from cxrdata.images.decode import Grey
 from cxrdata.images.resize import Frame, decode_into
-from cxrdata.images.sources import ImageFile, files_of
+from cxrdata.images.sources import ImageFile, files_of, read_together
 from cxrdata.images.store import INDEX_SCHEMA, StoreFolder, open_shard
 from cxrdata.stages import sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
@@ -36,6 +36,8 @@ _SAID_BEFORE = [name for name in PART_SCHEMA if name not in ("dataset", "image_i
 # Refusals that say nothing of the file itself: tried again each time.
 _NOT_READABLE = "CXR-147"
 _PASSING = ("CXR-145", _NOT_READABLE)
+_NO_FILE = "no file of this image was found below the dataset's roots"
+_NOT_ASKED = "its shard was damaged, and it was not asked for: ask for it again"
 
 
 @dataclass(frozen=True)
@@ -128,46 +130,60 @@ def _fill(
 ) -> tuple[Grey, pl.DataFrame]:
     """The shard's pixels, and its part without the shard's name. Fills in the fates that lack."""
     buffer = np.empty((len(rows), task.frame.side, task.frame.side), dtype=np.uint8)
-    filled = idle = 0
-    said = []
+    said: list[dict[str, Any]] = [{name: row[name] for name in PART_SCHEMA} for row in rows]
+    done = idle = 0
+    fresh = []
     for at, row in enumerate(rows):
-        now = before = {name: row[name] for name in PART_SCHEMA}
-        if fates[at] is None:
-            now = before | _read_image(row, task.frame, buffer[filled])
-            fates[at] = _DECODED if now["code"] is None else _REFUSED
-            if now["code"] == _NOT_READABLE and _is_held(row, maps):
-                now, fates[at] = before, _KEPT
-            if not row["asked"]:
-                fates[at] = _OTHER
-        else:
+        if fates[at] is not None:
+            if row["code"] is None:
+                buffer[at] = maps[str(row["shard"])][row["row"]]
             idle += 1
+        elif isinstance(row["file"], ImageFile):
+            fresh.append(at)
+            continue
+        else:
+            reason = _NO_FILE if row["asked"] else _NOT_ASKED
+            said[at] |= _as_seen(row) | {"code": _NOT_READABLE, "reason": reason}
+            fates[at] = _REFUSED if row["asked"] else _OTHER
+        done += 1
+        tell(done, idle)
+    for place, data in read_together([rows[at]["file"] for at in fresh]):
+        at = fresh[place]
+        row, now = rows[at], _decoded(data, task.frame, buffer[at])
+        if now["code"] == _NOT_READABLE and _is_held(row, maps):
+            buffer[at] = maps[str(row["shard"])][row["row"]]
+            fates[at] = _KEPT
+        else:
+            said[at] |= _as_seen(row) | now
+            fates[at] = _DECODED if now["code"] is None else _REFUSED
+        done += 1
+        tell(done, idle)
+    # Those that are there, one after the other, in the order of their keys.
+    filled = 0
+    for at, now in enumerate(said):
         if now["code"] is None:
-            if now is before:
-                buffer[filled] = maps[str(row["shard"])][row["row"]]
+            if filled < at:
+                buffer[filled] = buffer[at]
             now["row"] = filled
             filled += 1
-        said.append(now)
-        tell(at + 1, idle)
     return buffer[:filled], pl.DataFrame(said, schema=PART_SCHEMA, orient="row")
 
 
-def _read_image(row: dict[str, Any], frame: Frame, out: Grey) -> dict[str, Any]:
-    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+def _as_seen(row: dict[str, Any]) -> dict[str, Any]:
+    """What the part says of an image that is looked at now, before that."""
     seen = row["seen"]
     size, changed = seen if isinstance(seen, tuple) else (None, None)
-    now: dict[str, Any] = dict.fromkeys(_SAID_BEFORE)
-    now |= {"source_bytes": size, "source_mtime_ns": changed}
-    file = row["file"]
-    if not row["asked"]:
-        return now | {
-            "code": _NOT_READABLE,
-            "reason": "its shard was damaged, and it was not asked for: ask for it again",
-        }
-    if not isinstance(file, ImageFile):
-        return now | {"code": _NOT_READABLE, "reason": "no file of this image was found below the dataset's roots"}
+    return dict.fromkeys(_SAID_BEFORE) | {"source_bytes": size, "source_mtime_ns": changed}
+
+
+def _decoded(data: bytes | CxrError | OSError, frame: Frame, out: Grey) -> dict[str, Any]:
+    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+    if isinstance(data, OSError):
+        return {"code": _NOT_READABLE, "reason": data.strerror or str(data)}
+    if isinstance(data, CxrError):
+        return {"code": data.code, "reason": data.problem}
+    now: dict[str, Any] = {"code": None, "source_sha256": hashlib.sha256(data).hexdigest()}
     try:
-        data = file.read()
-        now["source_sha256"] = hashlib.sha256(data).hexdigest()
         decode_into(data, frame, out)
     except CxrError as error:
         return now | {"code": error.code, "reason": error.problem}

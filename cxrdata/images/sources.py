@@ -8,13 +8,14 @@ one folder or twelve, PadChest's numbered folders and zips, VinDr's `train/` and
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
+from cxrdata.errors import CxrError
 from cxrdata.images.archives import open_archive
 from cxrdata.images.listing import list_images
 from cxrdata.images.roots import ImageRoots
@@ -25,7 +26,7 @@ from cxrdata.wording import counted
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
-__all__ = ["ImageFile", "ImageRoots", "files_of", "locate", "locate_all"]
+__all__ = ["ImageFile", "ImageRoots", "files_of", "in_reading_order", "locate", "locate_all", "read_together"]
 
 KEY = ["dataset", "image_id"]
 FOUND = {"dataset": pl.String, "image_id": pl.String, "path": pl.String, "member": pl.String}
@@ -72,6 +73,43 @@ class ImageFile:
     def told(self) -> str:
         """What messages call it."""
         return self.path.name if self.member is None else f"{self.path.name}:{self.member}"
+
+
+def in_reading_order(located: pl.DataFrame) -> pl.DataFrame:
+    """The rows (path, member, more) in an order in which no archive is read again: members of those that are compressed as a
+    whole as they lie there, where this process has listed them."""
+    places = {
+        (path, member): at
+        for path in located["path"].unique().drop_nulls()
+        if is_stream(path) and Path(path).is_file()
+        for at, member in enumerate(open_stream(Path(path)).members)
+    }
+    if not places:
+        return located
+    at = [places.get(key, -1) for key in located.select("path", "member").iter_rows()]
+    order = located.select(path=pl.when(pl.Series(at) >= 0).then("path")).with_columns(at=pl.Series(at))
+    return located[order.with_row_index("row").sort("path", "at", "row", nulls_last=False)["row"]]
+
+
+def read_together(files: Sequence[ImageFile]) -> Iterator[tuple[int, bytes | CxrError | OSError]]:
+    """The bytes of each file, or what `read` raises: plain ones and members of archives in their order, then those of
+    archives that are compressed as a whole as they lie there. With the place of each in `files`."""
+    streams: dict[Path, dict[str, int]] = {}
+    for at, file in enumerate(files):
+        if file.member is not None and is_stream(file.path.name):
+            streams.setdefault(file.path, {})[file.member] = at
+            continue
+        try:
+            yield at, file.read()
+        except (CxrError, OSError) as error:
+            yield at, error
+    for path, members in streams.items():
+        try:
+            for name, found in open_stream(path).read_many(members):
+                yield members[name], found
+        except (CxrError, OSError) as error:
+            for at in members.values():
+                yield at, error
 
 
 def files_of(located: pl.DataFrame) -> Iterator[ImageFile | None]:

@@ -1,8 +1,8 @@
 """Archives that are compressed as a whole (`.tar.gz`), read where they lie and from front to back.
 
 An image of such an archive costs the decompression of all that lies between it and the one that was read before; one that
-lies before that, of all from the archive's start. So images are read in the order of their names, as NIH's archives hold
-them; an archive in another order is refused when it is listed.
+lies before that, of all from the archive's start. So whoever reads several asks for them together (`read_many`), and at
+most one turn back is made for all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tarfile
 import threading
 import weakref
 import zlib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from cxrdata.errors import CxrError
 from cxrdata.images.archives import LARGEST_MEMBER, Member, broken_archive, broken_member, is_safe
 
 SUFFIXES = (".tar.gz", ".tgz")
-# How often an archive's names may go back before reading it would be reading it again and again.
+# How often an archive's names may go back and still be called in order.
 MOST_STEPS_BACK = 3
 _OPEN_STREAMS = 32  # NIH has 12
 _DAMAGED = (tarfile.TarError, zlib.error, EOFError, ValueError)
@@ -65,22 +66,51 @@ class Stream:
     def list_all(self) -> None:
         """Decompress the archive once, until all its members are known.
 
-        Raises CxrError CXR-131 where it cannot be read to its end, or its members are not in the order of their names."""
+        Raises CxrError CXR-131 where it cannot be read to its end."""
         with self._lock:
             try:
                 while self._advance():
                     pass
             except _DAMAGED as error:
                 raise broken_archive(self.path, str(error)) from error
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the members, as far as they are known, follow the order of their names, so that reading them by name
+        reads the archive once."""
         names = [name.rpartition("/")[2] for name in self.members]
-        if sum(after < before for before, after in pairwise(names)) > MOST_STEPS_BACK:
-            raise CxrError(
-                "CXR-131",
-                "the archive is compressed as a whole and its images are not in the order of their names, so that each "
-                "would be looked for from its start",
-                where=str(self.path),
-                fix="unpack it, or pack it anew as .zip or .tar",
-            )
+        return sum(after < before for before, after in pairwise(names)) <= MOST_STEPS_BACK
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | CxrError]]:
+        """Members and their bytes, or what `read` raises, in an order that turns back at most once."""
+        with self._lock:
+            assert self._tar.fileobj is not None
+            here = self._tar.fileobj.tell()
+        left = set(names)
+        known = sorted((self.members[name].offset, name) for name in left if name in self.members)
+        yield from ((name, self._tried(name)) for offset, name in known if offset >= here)
+        left -= {name for _, name in known}
+        while left:
+            with self._lock:
+                met = len(self.members)
+                try:
+                    more = self._advance()
+                except (*_DAMAGED, OSError):
+                    more = False
+                name = next(reversed(self.members)) if len(self.members) > met else None
+            if not more:
+                break
+            if name in left:
+                left.discard(name)
+                yield name, self._tried(name)
+        yield from ((name, self._tried(name)) for offset, name in known if offset < here)
+        yield from ((name, self._tried(name)) for name in sorted(left))
+
+    def _tried(self, name: str) -> bytes | CxrError:
+        try:
+            return self.read(name)
+        except CxrError as error:
+            return error
 
     def _find(self, name: str) -> Member:
         while name not in self.members:

@@ -14,7 +14,6 @@ from image_files import png, tarred, write
 
 from cxrdata.cli.main import run
 from cxrdata.errors import CxrError, Exit
-from cxrdata.images import streams
 from cxrdata.images.listing import list_images
 from cxrdata.images.sources import ImageFile
 from cxrdata.images.store import ImageStore
@@ -84,13 +83,30 @@ def test_one_that_was_unpacked_is_not_read(archive: Path, tmp_path: Path) -> Non
     assert "the folder images_001 beside it is taken" in listing.remarks[0]
 
 
-def test_images_in_another_order_are_refused(tmp_path: Path) -> None:
-    mixed = [NAMES[at // 2 if at % 2 else 5 - at // 2] for at in range(6)]  # 5, 0, 4, 1, 3, 2
-    tarred(
-        tmp_path / "mixed.tar.gz", dict.fromkeys(mixed * 2, b"x") | {f"b/{name}": b"x" for name in mixed}, mode="w:gz"
-    )
+def mixed(names: list[str]) -> list[str]:
+    """In an order that goes back every second time: the last, the first, the last but one, …"""
+    return [names[at // 2] if at % 2 else names[-1 - at // 2] for at in range(len(names))]
+
+
+def test_in_another_order_one_turn_back_is_enough(tmp_path: Path, bytes_read: list[int]) -> None:
+    order = mixed(NAMES)
+    path = tarred(tmp_path / "mixed.tar.gz", {name: png(NAMES.index(name)) for name in order}, mode="w:gz")
+    whole = len(gzip.decompress(path.read_bytes()))
+    bytes_read.clear()
+    stream = Stream(path)
+    for wanted in (NAMES[:3], NAMES[3:], NAMES):
+        found = dict(stream.read_many(wanted))
+        assert found == {name: png(NAMES.index(name)) for name in wanted}
+    assert sum(bytes_read) <= 3.5 * whole  # three times asked; tar ends in some blocks of nothing
+    assert list(dict(stream.read_many([NAMES[0], "x.png"]))) == [NAMES[0], "x.png"]
+    assert isinstance(dict(stream.read_many(["x.png"]))["x.png"], CxrError)
+
+
+def test_an_archive_in_another_order_is_told(tmp_path: Path) -> None:
+    many = [f"images/{number:08d}_000.png" for number in range(20)]
+    tarred(tmp_path / "mixed.tar.gz", dict.fromkeys(mixed(many), b"x"), mode="w:gz")
     listing = list_images([tmp_path])
-    assert listing.files.is_empty()
+    assert listing.files["member"].sort().to_list() == many
     assert "not in the order of their names" in listing.remarks[0]
     assert "unpack it" in listing.remarks[0]
 
@@ -141,15 +157,19 @@ def test_a_member_that_is_not_there_or_was_cut_off_since(archive: Path) -> None:
     assert error.value.code == "CXR-132"
 
 
-def test_a_store_built_and_files_checked_straight_from_the_archive(
-    six_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("order", ["by name", "mixed"])
+def test_a_store_built_straight_from_the_archive(
+    order: str,
+    six_datasets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The same store as from the folder that the archive unpacks to; every member decompressed for it, none written."""
-    monkeypatch.setattr(streams, "MOST_STEPS_BACK", 0)
+    """The same store as from the folder that the archive unpacks to, in whatever order the archive holds its images."""
     images = sorted((six_datasets / "CURRENT").parent.glob("builds/*/tables/images/**/*.parquet"))
     nih = pl.concat([pl.read_parquet(path) for path in images if "nih" in str(path)])["image_id"].sort().to_list()
     files = {f"images/{name}": png(at) for at, name in enumerate(nih)}
-    tarred(tmp_path / "packed" / "images_001.tar.gz", files, mode="w:gz")
+    lying = files if order == "by name" else {name: files[name] for name in mixed(list(files))}
+    tarred(tmp_path / "packed" / "images_001.tar.gz", lying, mode="w:gz")
     for name, content in files.items():
         write(tmp_path / "plain", name, content)
     for kind in ("packed", "plain"):
