@@ -237,7 +237,15 @@ def show(
             "CXR-502", "either a sheet or a histogram is asked for", fix="--sheet FILE.png, or --histogram dataset"
         )
     import cxrdata
-    from cxrdata.images.pictures import MOST_SHOWN, captions_of, histograms, mean_images, pixels_of, write_sheet
+    from cxrdata.images.pictures import (
+        MOST_SHOWN,
+        captions_of,
+        histograms,
+        mean_images,
+        pixels_of,
+        sheet_summary,
+        write_sheet,
+    )
     from cxrdata.images.roots import ImageRoots
     from cxrdata.images.store import KEY, ImageStore
 
@@ -257,6 +265,7 @@ def show(
         assert sheet is not None
         if mean is not None and opened_store is not None:
             pixels, captions = mean_images(opened_store, frame, mean)
+            reasons = [""] * len(pixels)
         else:
             if frame.height > MOST_SHOWN:
                 raise CxrError(
@@ -269,4 +278,4 @@ def show(
             pixels, reasons = pixels_of(opened, frame, side=side, store=opened_store, roots=known)
             captions = captions_of(frame, reasons)
     write_sheet(pixels, captions, sheet, columns=columns)
-    remark(f"{counted(len(pixels), 'picture')} drawn to {sheet}", quiet=quiet)
+    remark(f"{sheet}: {sheet_summary(reasons)}", quiet=quiet)

@@ -40,7 +40,7 @@ def examine(file: ImageFile | None, *, with_hash: bool, quick: bool = False) -> 
         facts = _sized(len(data))
         if with_hash:
             facts["sha256"] = hashlib.sha256(data).hexdigest()
-        return facts | (_picture(data) if data else {})
+        return facts | _picture(data)
     except FileNotFoundError:
         return {"status": MISSING, "message": "the file is gone"}
     except OSError as error:

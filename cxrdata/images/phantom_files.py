@@ -26,11 +26,10 @@ from cxrdata.processes import process_pool
 from cxrdata.schemas.names import label_codes_name
 from cxrdata.sources.account import Account
 from cxrdata.sources.base import ReadContext, Registry, SourceFiles
-from cxrdata.sources.discover import find
+from cxrdata.sources.discover import TRUTH_FILE, find
 from cxrdata.store.publish import writing
 from cxrdata.vocabularies import Vocabularies
 
-TRUTH_FILE = "phantoms.csv"
 FINDING = "cardiomegaly"
 OFFICIAL = "official"
 # Where the heart is in the picture, as shares of its width and height.

@@ -210,7 +210,7 @@ def test_show_draws_from_files_and_from_a_store(ask: Say, store: Path, tmp_path:
     query = "SELECT dataset, image_id, age_years FROM images WHERE dataset = 'nih_cxr14' ORDER BY image_id LIMIT 3"
     for wishes in ((), ("--store", str(store))):
         out = tmp_path / f"sheet{len(wishes)}.png"
-        assert "3 pictures drawn" in ask("show", query, "--sheet", str(out), "--size", "32", *wishes).err
+        assert f"{out}: 3 pictures drawn" in ask("show", query, "--sheet", str(out), "--size", "32", *wishes).err
     from cxrdata.images.decode import decode
 
     files, stored = (decode((tmp_path / f"sheet{n}.png").read_bytes()).pixels.astype(int) for n in (0, 2))
