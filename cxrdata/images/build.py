@@ -128,9 +128,9 @@ def build_store(
 
 def build_summary(report: StoreReport) -> list[str]:
     """What a build did, in sentences."""
-    rate = report.decoded / report.seconds if report.seconds else 0.0
+    rate = f" ({report.decoded / report.seconds:,.0f}/s)" if report.decoded and report.seconds else ""
     kept = f", {report.kept:,} kept though their file is gone" if report.kept else ""
-    images = f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s)"
+    images = f"{counted(report.images, 'image')}: {report.decoded:,} decoded{rate}"
     said = [f"{images}, {report.reused:,} as they were{kept}, {report.refused:,} refused"]
     if report.others:
         said.append(f"{counted(report.others, 'image')} of the store not asked for: they stay; --prune leaves them out")
