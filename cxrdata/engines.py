@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,9 +26,16 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 # Is told units done and units in all.
 Tell = Callable[[int, int], None]
-# What does a task; it is handed the task and a function that it tells how many of the task's units are done, the last of them
-# included.
-Work = Callable[[Task, Callable[[int], None]], Result]
+
+
+class TellTask(Protocol):
+    """Is told by a task how many of its units are done, at last all, and how many of these needed no work, having been done
+    before: a rate counts the others."""
+
+    def __call__(self, done: int, idle: int = 0, /) -> None: ...
+
+
+Work = Callable[[Task, TellTask], Result]
 _TELL_SECONDS = 0.25
 # How often a task is begun again whose worker or node on the cluster was lost.
 _RETRIES = 5
@@ -58,51 +65,69 @@ def run_tasks(
     *,
     sizes: Sequence[int],
     tell: Tell = lambda _done, _total: None,
+    tell_idle: Callable[[int], None] = lambda _idle: None,
     preload: Sequence[str] = (),
 ) -> list[Result]:
     """The results of the tasks, in their order. Ctrl-C ends the workers.
 
-    work: a function of a module, so that other processes find it. sizes: units of each task, for progress. preload: modules
-    that local processes are to import once for all, where they take long.
+    work: a function of a module, so that other processes find it. sizes: units of each task, for progress. tell_idle: is
+    told, each time before `tell`, how many of the units done needed no work. preload: modules that local processes are to
+    import once for all, where they take long.
     Raises CxrError: CXR-604 Ray is not installed, CXR-605 no cluster, CXR-606 workers were lost again and again; and what
     `work` raises, of several errors any.
     """
     total = sum(sizes)
-    tell(0, total)
+
+    def tell_both(done: int, idle: int) -> None:
+        tell_idle(idle)
+        tell(done, total)
+
+    tell_both(0, 0)
     if engine.name == "ray":
-        return _run_ray(work, tasks, engine, sizes, tell)
+        return _run_ray(work, tasks, engine, sizes, tell_both)
     if engine.workers <= 1 or len(tasks) <= 1:
-        return _run_here(work, tasks, sizes, tell)
-    return _run_processes(work, tasks, engine.workers, total, tell, preload)
+        return _run_here(work, tasks, sizes, tell_both)
+    return _run_processes(work, tasks, engine.workers, tell_both, preload)
 
 
-def _run_here(work: Work[Task, Result], tasks: Sequence[Task], sizes: Sequence[int], tell: Tell) -> list[Result]:
+def _run_here(
+    work: Work[Task, Result], tasks: Sequence[Task], sizes: Sequence[int], tell: Callable[[int, int], None]
+) -> list[Result]:
     results: list[Result] = []
-    total, before = sum(sizes), 0
+    before = idle_before = 0
     for task, size in zip(tasks, sizes, strict=True):
+        idle_here = 0
 
-        def tell_task(n: int, before: int = before) -> None:
-            tell(before + n, total)
+        def tell_task(done: int, idle: int = 0, /, *, before: int = before, idle_before: int = idle_before) -> None:
+            nonlocal idle_here
+            idle_here = idle
+            tell(before + done, idle_before + idle)
 
         results.append(work(task, tell_task))
         before += size
+        idle_before += idle_here
     return results
 
 
 def _run_processes(
-    work: Work[Task, Result], tasks: Sequence[Task], workers: int, total: int, tell: Tell, preload: Sequence[str]
+    work: Work[Task, Result],
+    tasks: Sequence[Task],
+    workers: int,
+    tell: Callable[[int, int], None],
+    preload: Sequence[str],
 ) -> list[Result]:
     """A pool of which a process was killed is no pool any more: what is left is begun in a new one with half the
     processes, since the usual reason is memory."""
     results: dict[int, Result] = {}
     workers = min(workers, len(tasks))
     with tempfile.TemporaryDirectory(prefix="cxrdata-") as scratch:
-        # Each task counts its units in a place of its own of a file that all processes have mapped.
+        # Each task counts its units, done and idle, in a place of its own of a file that all processes have mapped.
         counts_file = Path(scratch) / "counts"
-        counts = np.memmap(counts_file, dtype=np.uint32, mode="w+", shape=(len(tasks),))
+        counts = np.memmap(counts_file, dtype=np.uint32, mode="w+", shape=(len(tasks), 2))
 
         def told() -> None:
-            tell(int(counts.sum()), total)
+            done, idle = counts.sum(axis=0, dtype=np.int64).tolist()
+            tell(done, idle)
 
         while True:
             try:
@@ -143,20 +168,24 @@ def _in_one_pool(
 
 def _do_counted(work: Work[Task, Result], task: Task, counts_file: Path, n: int, place: int) -> Result:
     """In a worker: a task, its units counted in the file of counts."""
-    counts = np.memmap(counts_file, dtype=np.uint32, mode="r+", shape=(n,))
+    counts = np.memmap(counts_file, dtype=np.uint32, mode="r+", shape=(n, 2))
 
-    def tell(done: int) -> None:
-        counts[place] = done
+    def tell(done: int, idle: int = 0, /) -> None:
+        counts[place] = done, idle
 
     return work(task, tell)
 
 
 def _run_ray(
-    work: Work[Task, Result], tasks: Sequence[Task], engine: Engine, sizes: Sequence[int], tell: Tell
+    work: Work[Task, Result],
+    tasks: Sequence[Task],
+    engine: Engine,
+    sizes: Sequence[int],
+    tell: Callable[[int, int], None],
 ) -> list[Result]:
     ray = _joined(engine)
     results: dict[int, Result] = {}
-    total, units = sum(sizes), 0
+    units = units_idle = 0
     try:
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_do_returning)
         most = max(1, int(ray.cluster_resources().get("CPU", 1)) if engine.address else engine.workers)
@@ -172,9 +201,10 @@ def _run_ray(
                 if isinstance(found, CxrError):
                     raise found
                 at = running.pop(reference)
-                results[at] = found
+                results[at], idle = found
                 units += sizes[at]
-            tell(units, total)
+                units_idle += idle
+            tell(units, units_idle)
     except (
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.NodeDiedError,
@@ -213,9 +243,16 @@ def _joined(engine: Engine) -> Any:  # noqa: ANN401 - a module that need not be 
     return ray
 
 
-def _do_returning(work: Work[Task, Result], task: Task) -> Result | CxrError:
-    """On a node: what ends the whole is handed back, since Ray would wrap it into an error of its own."""
+def _do_returning(work: Work[Task, Result], task: Task) -> tuple[Result, int] | CxrError:
+    """On a node: the result and how many units needed no work. What ends the whole is handed back, since Ray would wrap it
+    into an error of its own."""
+    idle_last = 0
+
+    def tell(_done: int, idle: int = 0, /) -> None:
+        nonlocal idle_last
+        idle_last = idle
+
     try:
-        return work(task, lambda _: None)
+        return work(task, tell), idle_last
     except CxrError as error:
         return error

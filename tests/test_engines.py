@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cxrdata.cli.main import run
-from cxrdata.engines import Engine, run_tasks
+from cxrdata.engines import Engine, TellTask, run_tasks
 from cxrdata.errors import CxrError, Exit
 from cxrdata.sources import dicom
 from cxrdata.sources.base import Registry
@@ -24,8 +24,8 @@ from cxrdata.store.layout import CatalogFolder
 SIZES = [3, 1, 2, 4]
 
 
-def doubled(task: int, tell: Callable[[int], None]) -> int:
-    tell(SIZES[task])
+def doubled(task: int, tell: TellTask) -> int:
+    tell(SIZES[task], SIZES[task] - 1)
     return 2 * task
 
 
@@ -102,8 +102,12 @@ def with_ray(monkeypatch: pytest.MonkeyPatch, *, loses: bool = False) -> FakeRay
 def test_results_are_in_the_order_of_the_tasks(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = with_ray(monkeypatch)
     told: list[tuple[int, int]] = []
-    found = run_tasks(doubled, range(4), engine, sizes=SIZES, tell=lambda *counts: told.append(counts))
+    idle: list[int] = []
+    found = run_tasks(
+        doubled, range(4), engine, sizes=SIZES, tell=lambda *counts: told.append(counts), tell_idle=idle.append
+    )
     assert found == [0, 2, 4, 6]
+    assert (idle[0], idle[-1], len(idle)) == (0, 6, len(told))  # of each task one unit was work
     assert (told[0], told[-1]) == ((0, 10), (10, 10))
     assert told == sorted(told)
     if engine.name == "ray":

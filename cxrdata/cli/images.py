@@ -145,7 +145,7 @@ def paths(
 @chosen_options
 @click.option("--hash", "with_hash", is_flag=True, help="SHA-256 too: equal files, and PhysioNet's SHA256SUMS.")
 @click.option("--quick", is_flag=True, help="Only whether each file is there, and its size in bytes.")
-@click.option("--only-new", is_flag=True, help="Leave out images that were checked before; goes on after Ctrl-C.")
+@click.option("--only-new", is_flag=True, help="Leave out what was checked as closely before; goes on after Ctrl-C.")
 @click.option("--list", "list_problems", is_flag=True, help="Print the images in question, not their counts.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes; default: the cores there are.")
 @roots_option

@@ -26,11 +26,10 @@ from cxrdata.processes import process_pool
 from cxrdata.schemas.names import label_codes_name
 from cxrdata.sources.account import Account
 from cxrdata.sources.base import ReadContext, Registry, SourceFiles
-from cxrdata.sources.discover import find
+from cxrdata.sources.discover import TRUTH_FILE, find
 from cxrdata.store.publish import writing
 from cxrdata.vocabularies import Vocabularies
 
-TRUTH_FILE = "phantoms.csv"
 FINDING = "cardiomegaly"
 OFFICIAL = "official"
 # Where the heart is in the picture, as shares of its width and height.
@@ -113,7 +112,7 @@ def _write_all(
 
 def _write_truth(folder: Path, rows: list[dict[str, object]]) -> None:
     schema = {
-        "image_id": pl.String, "path": pl.String, "age_years": pl.Float64, "view": pl.String, "enlarged": pl.Boolean,
+        "image_id": pl.String, "path": pl.String, "age_years": pl.Float64, "view": pl.String, "label": pl.Boolean, "enlarged": pl.Boolean,
         "ctr": pl.Float64, "ctr_pa": pl.Float64, "exposure": pl.Float64, "noise": pl.Float64,
         **dict.fromkeys(HEART, pl.Float64),
     }  # fmt: skip
@@ -137,7 +136,7 @@ def _orders(
     vocabularies, account = Vocabularies.load(overlays), Account(source.name)
     raw = source.module("read").read(files, ReadContext(source, vocabularies, account))
     frames = harmonise(raw, source, vocabularies, account).frames
-    positive = _enlarged(frames[label_codes_name(source.name)], frames["boxes"])
+    positive = _called_enlarged(frames[label_codes_name(source.name)], frames["boxes"])
     places = {Path(file.name).stem: file.path for file in files.dicom}
     begin = _begin(files, source.name)
     orders = []
@@ -165,11 +164,13 @@ def _orders(
     return orders
 
 
-def _enlarged(codes: pl.DataFrame, boxes: pl.DataFrame) -> set[str]:
-    """The images whose label says so; where the dataset has no such label (VinDr-PCXR), those with a box that does."""
+def _called_enlarged(codes: pl.DataFrame, boxes: pl.DataFrame) -> set[str]:
+    """The images that a label or a box calls enlarged: VinDr-PCXR has boxes only, and in VinDr-CXR the two come apart, one
+    reader's box being no label of the three."""
+    called = set(boxes.filter(pl.col("finding") == FINDING)["image_id"])
     if FINDING in codes.columns:
-        return set(codes.filter(pl.col(FINDING) == 1)["image_id"])
-    return set(boxes.filter(pl.col("finding") == FINDING)["image_id"])
+        called |= set(codes.filter(pl.col(FINDING) == 1)["image_id"])
+    return called
 
 
 def _begin(files: SourceFiles, dataset: str) -> Path:
@@ -218,7 +219,8 @@ def _row(order: _Order, truth: Truth) -> dict[str, object]:
         "path": order.name,
         "age_years": truth.age_years,
         "view": subject.view,
-        "enlarged": subject.enlarged,
+        "label": subject.enlarged,
+        "enlarged": truth.enlarged,
         "ctr": truth.ctr,
         "ctr_pa": truth.ctr_pa,
         "exposure": truth.exposure,

@@ -25,7 +25,8 @@ _HEART_EDGE, _HEART_END = 0.0225, 0.05
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom to draw. `age_years` null: some adult. `view` as in the catalog; all but `LATERAL` are drawn from the front."""
+    """Whom to draw. `age_years` null: some adult. `view` as in the catalog; all but `LATERAL` are drawn from the front.
+    `enlarged`: whether a label or a box calls the heart so."""
 
     dataset: str
     age_years: float | None
@@ -37,7 +38,7 @@ class Subject:
 class Truth:
     """What was drawn. `ctr`: greatest width of the heart over that of the thorax, as in the picture (AP: magnified);
     `ctr_pa` before magnification; `heart`: x_min, y_min, x_max, y_max of it as shares of the picture; all null in a lateral
-    view. `age_years`: as drawn."""
+    view. `age_years`: as drawn. `enlarged`: whether the heart is, which it is by its label unless the norms part the two."""
 
     age_years: float
     ctr: float | None
@@ -45,6 +46,7 @@ class Truth:
     exposure: float
     noise: float
     heart: tuple[float, float, float, float] | None = None
+    enlarged: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def draw_phantom(
     exposure = _expose(rng, picture, look)
     seen, on_pa = (None, None) if lateral else (round(shown_ratio, 4), round(ratio, 4))
     heart = None if lateral else heart_place(chest)
-    return picture, Truth(round(age, 4), seen, on_pa, round(exposure, 4), look.noise, heart)
+    return picture, Truth(
+        round(age, 4), seen, on_pa, round(exposure, 4), look.noise, heart, norms.enlarges(subject.enlarged)
+    )
 
 
 def _drawn_size(rows: int, columns: int) -> tuple[int, int]:

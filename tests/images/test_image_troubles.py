@@ -198,6 +198,8 @@ def test_a_full_disk(six_datasets: Path, store: Path, tmp_path: Path) -> None:
         for option, (code, text) in zip(options, answers(commands, limit=FULL), strict=True):
             assert code == Exit.ENVIRONMENT, text
             assert is_one_block(text, "", option), text
+            if option in ("with --out PATH", "as DIR"):
+                assert f"at:  {target / ('store' if option.startswith('with') else 'files')}\n" in text
             assert os.strerror(27) in text or "the disk is full" in text  # EFBIG; where Polars has kept the reason
     left = [path.name for path in target.rglob("*.unfinished")]
     assert not left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -231,6 +232,11 @@ def test_enlarged_hearts_are_those_of_the_labels(synthetic: Callable[..., Path],
     assert joined.height == truth.height
     assert joined["enlarged"].sum() > 0
     assert joined.select((pl.col("enlarged") == (pl.col("cardiomegaly") == 1)).all()).item()
+    norms.write_text(norms.read_text(encoding="utf-8").replace("labels_enlarge = true", "labels_enlarge = false"))
+    write_phantoms(tmp_path, ["nih_cxr14"], norms=norms)
+    parted = pl.read_csv(folder / "phantoms.csv")
+    assert parted["label"].equals(truth["label"]) and truth["label"].equals(truth["enlarged"])
+    assert not parted["enlarged"].any()  # what was drawn is another matter
 
 
 @pytest.mark.parametrize("dataset", ["nih_cxr14", "vindr_cxr", "vindr_pcxr"])
@@ -251,7 +257,7 @@ def test_boxes_of_cardiomegaly_enclose_the_hearts(dataset: str, synthetic: Calla
             beyond = sign * (placed[f"{axis}_{end}"] / placed[side] - placed[f"heart_{axis}_{end}"])
             assert beyond.min() >= -1e-3
             assert beyond.max() < 0.03
-    assert placed["enlarged"].sum() > 0
+    assert placed["enlarged"].all()  # whatever the labels say beside the box
     tables = {path: path.read_bytes() for path in (tmp_path / dataset).rglob("*.csv")}
     write_phantoms(tmp_path, [dataset], norms=norms)
     assert all(path.read_bytes() == content for path, content in tables.items())
@@ -325,6 +331,32 @@ def test_broken_norms(text: str, code: str, tmp_path: Path) -> None:
     with pytest.raises(CxrError) as error:
         Norms.load(tmp_path / "norms.toml")
     assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("mean = 0.58", "mean = 1.2", "of age 0: mean = 1.2: it must be below 1.0"),
+        ("mean = 0.58", "mean = 0", "of age 0: mean = 0: it must be above 0.0"),
+        ("mean = 0.58", 'mean = "0.58"', "of age 0: mean = '0.58': a number is needed"),
+        ("mean = 0.58", "mean = nan", "of age 0: mean = nan: a number is needed"),
+        ("sd = 0.030", "sd = -0.03", "of age 0: sd = -0.03: it must be at least 0.0"),
+        ("limit = 0.65", "limit = 0.58", "of age 0: limit (of a mean of 0.58) = 0.58: it must be above 0.58"),
+        ("age_years = 1.0", "age_years = 0.0", "has two rows of one age"),
+        ("ap_factor = 1.09", "ap_factor = true", "ap_factor = True: a number is needed"),
+        ("[0.02, 0.12]", "[0.12, 0.02]", "enlarged_above_limit = [0.12, 0.02]: the first is to be the smaller"),
+        ("[0.02, 0.12]", "0.1", "two numbers are needed"),
+        ("labels_enlarge = true", "labels_enlarge = 0", "true or false is needed"),
+        ("long_side = 320", "long_side = 32.5", "a whole number is needed"),
+        ("border = 0.35", "border = 1.5", "[look.vindr_pcxr] border = 1.5: it must be at most 1.0"),
+    ],
+)
+def test_norms_that_no_chest_has(old: str, new: str, told: str, tmp_path: Path) -> None:
+    assert old in NORMS_TEXT
+    (tmp_path / "norms.toml").write_text(NORMS_TEXT.replace(old, new), encoding="utf-8")
+    with pytest.raises(CxrError, match=re.escape(told)) as error:
+        Norms.load(tmp_path / "norms.toml")
+    assert error.value.code == "CXR-505"
 
 
 def test_no_norms(tmp_path: Path) -> None:
