@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from cxrtrain import pixels
 from cxrtrain.bundle import Bundle, HeadTargets, write_bundle
 

@@ -37,6 +37,10 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
+from benchmarks.train_data import Plan, file_of, make_data
+from cxrdata.errors import CxrError
 from cxrtrain import assemble, pixels
 from cxrtrain.bundle import Bundle
 from cxrtrain.config import Experiment
@@ -48,10 +52,6 @@ from cxrtrain.loop import Request, Trainer, train
 from cxrtrain.models.net import build_net
 from cxrtrain.optim import optimiser
 from cxrtrain.records import EPOCHS
-from torch import Tensor, nn
-
-from benchmarks.train_data import Plan, file_of, make_data
-from cxrdata.errors import CxrError
 
 PARTS = ("roof", "resident", "prefetched", "files", "predict")
 AIM, AIM_OF_ROOF = 4000, 0.95  # images a second on one H200, and the share of the roof
@@ -220,11 +220,7 @@ def experiment(plan: Plan, batch: int) -> Experiment:
 def _net(plan: Plan, bundle: Bundle, place: Place) -> nn.Module:
     wish = experiment(plan, 1)
     model: nn.Module = build_net(wish.model, bundle.heads, channels=wish.input.channels, side=plan.side)
-    return model.to(place.device, memory_format=_layout(place.device))
-
-
-def _layout(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return model.to(place.device, memory_format=torch.channels_last)
 
 
 def roof(plan: Plan, bundle: Bundle, batch: int, place: Place) -> tuple[float, float | None]:
@@ -234,7 +230,7 @@ def roof(plan: Plan, bundle: Bundle, batch: int, place: Place) -> tuple[float, f
     model = _net(plan, bundle, place)
     forward, _ = assemble.wrapped(model, wish, place)
     optim = optimiser(wish.optim, model.parameters(), device)
-    images = torch.randn((batch, 3, plan.side, plan.side), device=device).contiguous(memory_format=_layout(device))
+    images = torch.randn((batch, 3, plan.side, plan.side), device=device).contiguous(memory_format=torch.channels_last)
     asked = torch.randint(0, 2, (batch, 1), device=device).float()
 
     def step() -> None:

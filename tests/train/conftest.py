@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from training import Ground, ground
+
 from cxrtrain.config import Experiment
 from cxrtrain.run_folder import Run
-from training import Ground, ground
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+
+from cxrdata.interop.label_orders import chexploration_outputs
 from cxrtrain.bundle import Bundle, HeadTargets, write_bundle
 from cxrtrain.config_file import experiment_of
 from cxrtrain.loop import Request, train
 from cxrtrain.run_folder import Run
-
-from cxrdata.interop.label_orders import chexploration_outputs
 
 SIDE = 16
 N, N_TEST = 40, 12

@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 import torch._dynamo
 import torch.utils.tensorboard
+from training import SIDE, Ground, experiment, ground
+
+from cxrdata.cli.main import run as run_command
 from cxrtrain import checkpoint, keeping, loop, start
 from cxrtrain.cli import train as train_command
 from cxrtrain.config import AugmentConfig, DataConfig, LoopConfig, ModelConfig, ObjectiveConfig, OptimConfig
 from cxrtrain.config_file import to_toml
-from training import SIDE, Ground, experiment, ground
-
-from cxrdata.cli.main import run as run_command
 
 # What a process would import is imported once.
 _IMPORTED = (start, train_command, torch.utils.tensorboard, torch._dynamo)

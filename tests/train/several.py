@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cxrtrain.bundle import HeadTargets
-from cxrtrain.config import AugmentConfig, DataConfig, HeadConfig, LoopConfig, ModelConfig, ObjectiveConfig, OptimConfig
-from cxrtrain.loop import Request, train
 from training import SIDE, Ground, experiment, ground, write_rows
 
 from cxrdata.errors import CxrError
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.config import AugmentConfig, DataConfig, HeadConfig, LoopConfig, ModelConfig, ObjectiveConfig, OptimConfig
+from cxrtrain.loop import Request, train
 
 N, N_VALID = 29, 11  # neither is a multiple of the batch, nor of two
 AGE = HeadTargets("age", "regression", "mse", ("age",), ("target_age",), mean=50.0, sd=10.0)

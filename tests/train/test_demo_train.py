@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from cxrtrain.config_file import read_experiment
 
 import cxrdata.demo
 from cxrdata.cli.main import run as command
 from cxrdata.demo import QUICK_SPLIT, SIZE, train_on_phantoms
+from cxrtrain.config_file import read_experiment
 
 SCALE = 0.005
 

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+
+from cxrdata.cli.main import run
 from cxrtrain import checkpoint
 from cxrtrain.bundle import Bundle, HeadTargets, open_bundle, write_bundle
 from cxrtrain.config_file import read_experiment
@@ -26,8 +28,6 @@ from cxrtrain.models.net import build_net
 from cxrtrain.objectives import probabilities
 from cxrtrain.pixels import Pixels, PixelStore
 from cxrtrain.run_folder import open_run
-
-from cxrdata.cli.main import run
 
 QUIET = ("--quiet",)
 WIDE = 3.0  # standard deviations: a chance of 1 in 370 that what is at chance is told to be more

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from training import SIDE, Ground, experiment, ground, pictures, write_rows, write_store
+
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import AugmentConfig, DataConfig, HeadConfig, LoopConfig, ObjectiveConfig, OptimConfig
 from cxrtrain.run_folder import Run
-from safetensors.torch import load_file
-from training import SIDE, Ground, experiment, ground, pictures, write_rows, write_store
 
 Trained = Callable[..., Run]
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
+from torch import Tensor
+
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ObjectiveConfig
 from cxrtrain.objectives import Batch, Mixed, Objective, entry_losses, logits, probabilities
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
-from torch import Tensor
 
 CPU = torch.device("cpu")
 NAN = float("nan")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from cxrtrain.config import OptimConfig
 from cxrtrain.optim import Schedule, renew_statistics
-from torch import nn
 
 
 def test_cosine_ends_at_the_last_step_that_is_taken() -> None:

@@ -16,10 +16,6 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cxrtrain.bundle import HeadTargets
-from cxrtrain.distributed import Place
-from cxrtrain.predict import load
-from cxrtrain.prediction_files import output_names
 from made_run import (
     AGE,
     DISEASE,
@@ -39,6 +35,10 @@ from made_run import (
 import cxrdata
 from cxrdata.cli.main import run as command
 from cxrdata.interop.label_orders import chexnet_outputs
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.distributed import Place
+from cxrtrain.predict import load
+from cxrtrain.prediction_files import output_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

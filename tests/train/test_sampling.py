@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cxrtrain.bundle import Bundle, HeadTargets
-from cxrtrain.config import DataConfig
-from cxrtrain.sampling import batches, epoch_order, sampling_weights, step_seed
 from training import experiment, write_rows
 
 from cxrdata.errors import CxrError
+from cxrtrain.bundle import Bundle, HeadTargets
+from cxrtrain.config import DataConfig
+from cxrtrain.sampling import batches, epoch_order, sampling_weights, step_seed
 
 ROWS = np.arange(100, 110)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cxrtrain.config import DataConfig, HeadConfig
-from cxrtrain.models.small import Small
-from cxrtrain.run_folder import Run
 from training import DATASET, Ground, keys, pictures, write_rows, write_store
 
 from cxrdata.errors import CxrError
+from cxrtrain.config import DataConfig, HeadConfig
+from cxrtrain.models.small import Small
+from cxrtrain.run_folder import Run
 
 Trained = Callable[..., Run]
 SPLIT = ["train"] * 40 + ["valid"] * 12

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cxrtrain.config_file import to_toml
 from training import Ground
+
+from cxrtrain.config_file import to_toml
 
 _WITHOUT = """
 import sys

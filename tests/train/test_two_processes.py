@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import several
 import torch
+from safetensors.torch import load_file
+
 from cxrtrain.bundle import open_bundle
 from cxrtrain.loop import Request, train
-from safetensors.torch import load_file
 
 PROGRAM = Path(several.__file__)
 SAME = ("masked", "group_dro", "reweight", "in_turn", "accumulated", "frozen")

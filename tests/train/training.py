@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from cxrtrain.bundle import Bundle, HeadTargets, write_bundle
 from cxrtrain.config import (
     DataConfig,

@@ -141,7 +141,8 @@ def wrapped(model: nn.Module, experiment: Experiment, place: Place) -> tuple[nn.
     forward: nn.Module = parallel or model
     wish = experiment.loop.compile
     if wish == "on" or (wish == "auto" and place.device.type == "cuda"):
-        forward = torch.compile(forward)  # type: ignore[assignment]
+        # Not dynamic: after an epoch's smaller last batch, all batches would run a graph for any size.
+        forward = torch.compile(forward, dynamic=False)  # type: ignore[assignment]
     return forward, parallel
 
 
