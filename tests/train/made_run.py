@@ -60,6 +60,7 @@ def write_store(folder: Path, *, n: int = N, side: int = SIDE) -> Path:
         "image_id": image_ids(n),
         "shard": ["shard-0.npy"] * n,
         "row": pa.array(range(n), pa.int32()),
+        "source_sha256": image_ids(n),
         "mean": pixels.mean((1, 2)),
         "sd": pixels.std((1, 2)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from training import DATASET, Ground, keys, pictures, write_rows, write_store
 from cxrdata.errors import CxrError
 from cxrtrain.config import DataConfig, HeadConfig
 from cxrtrain.models.small import Small
+from cxrtrain.pixels import PixelStore
 from cxrtrain.run_folder import Run
 
 Trained = Callable[..., Run]
@@ -57,6 +59,30 @@ def test_a_store_of_another_size(tiny: Ground, run: Trained) -> None:
         "CXR-151",
         "the store holds images of 16 pixels a side, and the experiment takes 32",
     )
+
+
+def test_a_store_made_square_otherwise(tiny: Ground, run: Trained, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", pictures([0, 1] * 26))
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps(manifest | {"fit": "pad"}))
+    error = refused(run, replace(tiny, store=store))
+    assert (error.code, error.problem) == (
+        "CXR-151",
+        "the store's images were made square by pad, and the experiment takes squash",
+    )
+
+
+def test_a_store_that_grows_is_the_same_to_a_run(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "b", {"target_heart": [0, 1] * 26}, SPLIT)
+    images = pictures([0, 1] * 28)
+    changed = images[:52].copy()
+    changed[7, 0, 0] += 1
+    stores = {"now": images[:52], "grown": images, "changed": changed}
+    digests = {
+        name: PixelStore(write_store(tmp_path / name, held, ids=keys(len(held))), rows, side=16).digest
+        for name, held in stores.items()
+    }
+    assert digests["now"] == digests["grown"] != digests["changed"]
 
 
 def test_a_store_that_lacks_images(tiny: Ground, run: Trained, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def write_store(folder: Path, images: np.ndarray, *, ids: Sequence[str] | None =
             "image_id": ids,
             "shard": [name for name, part in shards.items() for _ in part],
             "row": pa.array([at for part in shards.values() for at in range(len(part))], pa.int32()),
+            "source_sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
             "mean": images.mean((1, 2)),
             "sd": images.std((1, 2)),
         }

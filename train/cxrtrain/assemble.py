@@ -47,7 +47,7 @@ def about_run(
         "state": "running",
         "experiment": experiment.name,
         "bundle_sha256": bundle.digest,
-        "store_index_sha256": store.digest,
+        "pixels_sha256": store.digest,
         "split": bundle.about.get("split"),
         "catalog_build": bundle.about.get("catalog_build"),
         "fold": list(fold) if fold else None,

@@ -79,7 +79,7 @@ class Trainer:
         torch.manual_seed(step_seed(experiment.loop.seed, 0, 0))
 
         assemble.check_heads(bundle, experiment)
-        store = PixelStore(request.store, bundle, side=experiment.data.side)
+        store = PixelStore(request.store, bundle, side=experiment.data.side, fit=experiment.data.fit)
         rows = bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
         self.valid = bundle.rows(experiment.data.valid, fold=request.fold)
         assemble.check_learnable(bundle, {experiment.data.train: rows, experiment.data.valid: self.valid})

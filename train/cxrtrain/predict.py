@@ -138,7 +138,7 @@ def _store(run: Run, folder: Path, bundle: Bundle) -> PixelStore:
     """The store opened for the images. Its size cannot be chosen: the run has learnt one."""
     side = run.experiment.data.side
     try:
-        return PixelStore(folder, bundle, side=side)
+        return PixelStore(folder, bundle, side=side, fit=run.experiment.data.fit)
     except CxrError as error:
         if error.code == "CXR-151" and "pixels a side" in error.problem:
             error.problem = error.problem.replace("the experiment takes", "the run was trained on")
