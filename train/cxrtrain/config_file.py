@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "heads.against": c.AGAINST,
     "heads.policy": c.POLICIES,
     "data.sampling": c.SAMPLING,
+    "data.fit": c.FITS,
     "input.scale": c.SCALES,
     "input.normalise": c.NORMALISE,
     "optim.name": c.OPTIMISERS,
@@ -36,6 +37,14 @@ _POSITIVE = (
     "optim.swa_from", "loop.epochs", "loop.batch", "loop.max_steps", "loop.checkpoint_steps", "loop.stop_after",
     "augment.histogram_images",
 )  # fmt: skip
+# Of [augment], from and to, both included; both ends of a range lie in them, the first not above the second.
+_ENDS = {f"{step}_p": (0.0, 1.0) for step in (
+    "flip", "affine", "crop", "zoom_out", "equalise", "sharpness", "blur", "histogram",
+)} | {
+    "rotate_degrees": (0.0, 180.0), "translate": (0.0, 1.0), "zoom": (0.05, 20.0), "shear_degrees": (0.0, 80.0),
+    "crop": (0.01, 1.0), "zoom_out": (1.0, 20.0), "sharpness": (0.0, 100.0), "blur_sigma": (0.0, 100.0),
+    "histogram_blend": (0.0, 1.0), "mixup_alpha": (0.0, 1000.0),
+}  # fmt: skip
 
 
 def experiment_names() -> list[str]:
@@ -202,6 +211,12 @@ def _check_values(experiment: c.Experiment, where: str) -> None:
         for said in _said(experiment, at):
             if said is not None and said <= 0:
                 raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix="it is above 0")
+    for key, (low, high) in _ENDS.items():
+        said = getattr(experiment.augment, key)
+        first, last = said if isinstance(said, tuple) else (said, said)
+        if not low <= first <= last <= high:
+            fix = f"from {low:g} to {high:g}" + (", the lower first" if isinstance(said, tuple) else "")
+            raise CxrError("CXR-505", f"augment.{key} cannot be {_literal(said)}", where=where, fix=fix)
 
 
 def _said(experiment: c.Experiment, at: str) -> list[Any]:
