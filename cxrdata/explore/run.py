@@ -17,34 +17,43 @@ import polars as pl
 from cxrdata.audit.predictions import Table, read_predictions
 from cxrdata.audit.truth import CatalogTruth
 from cxrdata.errors import CxrError
-from cxrdata.explore.contrasts import KS_SCHEMA, compared, contrasts_of
-from cxrdata.explore.embeddings import KEY, read_embeddings
-from cxrdata.explore.projection import embedded_plane, principal_components
-from cxrdata.splits.attributes import with_attributes
-from cxrdata.splits.keyed import keyed_numbers
+from cxrdata.explore.contrasts import KS_SCHEMA, Contrast, Wish, compared, contrasts_of
+from cxrdata.explore.embeddings import KEY, Embeddings, read_embeddings
+from cxrdata.explore.projection import embedded_plane, principal_components, require_scikit_learn
+from cxrdata.explore.result import Exploration
+from cxrdata.explore.sampling import Sampling, sampled
+from cxrdata.interop.predictions import is_positional
+from cxrdata.splits.attributes import check_attributes, with_attributes
 from cxrdata.splits.stored import open_split
 from cxrdata.wording import counted
 
 if TYPE_CHECKING:
+    from cxrdata.explore.projection import Floats
     from cxrdata.store.catalog import Catalog
 
-ATTRIBUTES = ("disease", "race", "sex", "age_group:chexploration")
+ATTRIBUTES = ("race", "sex", "age_group:chexploration", "disease")
+LABELS = ("no_finding", "pleural_effusion")
 MODES = 4
-_SAMPLE = "explore"
+_PARTS = ("test",)
+_DRAW = pl.Int32
 
 
 @dataclass(frozen=True)
 class ExploreRequest:
-    """What is asked. by: attributes; the first of `sample_by` and `by` that... see `sample_by`: as many images of each of its
-    values are drawn, `per_group` at most. resampled: a split whose draws are looked at beside. predictions: whose logits are
-    marginals too, of `labels`."""
+    """What is asked.
+
+    embeddings: a file that `read_embeddings` reads; order, key: as it takes them. by: attributes that figures colour by.
+    sampling: which images of them are looked at. contrasts: beside the published ones. predictions: whose logits of `labels` are marginals too.
+    split: `NAME[:PART]`, the images to look at. resampled: `NAME[:PART]` of a split with draws, looked at beside on the same
+    components. share: of the variance that the components hold. plane: whether t-SNE is computed.
+    """
 
     embeddings: Path
     by: tuple[str, ...] = ATTRIBUTES
-    sample_by: str = "race"
-    per_group: int = 1000
+    sampling: Sampling = field(default_factory=Sampling)
+    contrasts: tuple[Wish, ...] = ()
     predictions: Path | None = None
-    labels: tuple[str, ...] = ("no_finding", "pleural_effusion")
+    labels: tuple[str, ...] = LABELS
     split: str | None = None
     resampled: str | None = None
     order: Path | None = None
@@ -52,121 +61,165 @@ class ExploreRequest:
     share: float = 0.99
     plane: bool = True
     perplexity: float = 30.0
-    seed: int = 0
 
-
-@dataclass(frozen=True)
-class Exploration:
-    """sample: the images that were drawn: dataset, image_id, patient, draw, resampled, the attributes, pca_1…, tsne_1, tsne_2,
-    logits. explained: mode, share of the variance. tests: `KS_SCHEMA`."""
-
-    sample: pl.DataFrame
-    explained: pl.DataFrame
-    tests: pl.DataFrame
-    marginals: tuple[str, ...]
-    by: tuple[str, ...]
-    notes: list[str] = field(default_factory=list)
+    @property
+    def attributes(self) -> list[str]:
+        """Every attribute that is needed, each once."""
+        wished = (one.attribute for one in self.contrasts)
+        return list(dict.fromkeys([self.sampling.by, *self.by, *wished]))
 
 
 def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:
-    """Raises CxrError as `read_embeddings`, `with_attributes` and `read_predictions` do; CXR-125 where no image is left."""
-    found = read_embeddings(request.embeddings, catalog, order=request.order, key=request.key)
-    rows = found.keys.with_row_index("_at")
+    """Raises CxrError as `read_embeddings`, `with_attributes`, `read_predictions`, `sampled` and `embedded_plane` do; CXR-125
+    where no image is left, CXR-502 for a resampled split without draws."""
+    check_attributes(catalog, request.attributes)
+    if request.plane:
+        require_scikit_learn()  # before the long work
+    source = CatalogTruth(catalog)
+    found = read_embeddings(request.embeddings, source, order=request.order, key=request.key)
     notes = list(found.notes)
-    if request.split is not None:
-        rows = rows.join(_part(catalog, request.split), on=KEY, how="semi", maintain_order="left")
-        notes.append(f"{counted(rows.height, 'image')} of {found.keys.height:,} are in {request.split}")
-    if rows.is_empty():
-        raise CxrError("CXR-125", "no image with features is left", fix="name another split, or other features")
-    components = principal_components(found.features[rows["_at"].to_numpy()], share=request.share)
-    patients = (
-        catalog.table("images")
-        .select(*KEY, patient=pl.concat_str("dataset", pl.coalesce("patient_id", "image_id"), separator=":"))
-        .collect()
-    )
-    rows = rows.join(patients, on=KEY, how="left", maintain_order="left")
-    rows = with_attributes(catalog, rows, [*dict.fromkeys([request.sample_by, *request.by])])
+    rows, features = _chosen(source, found, request.split, notes)
+    components = principal_components(features, share=request.share)
+    n = len(components.explained)
+    notes.append(f"{counted(n, 'component')} of {features.shape[1]:,} hold {request.share:.0%} of the variance")
+    rows = with_attributes(catalog, rows, request.attributes)
     logits: list[str] = []
     if request.predictions is not None:
-        rows, logits = _with_logits(rows, catalog, request)
-    draws = [rows.with_columns(draw=pl.lit(0), resampled=pl.lit(False))]  # noqa: FBT003 - polars' form
+        rows, logits = _with_logits(rows, source, request, notes)
+    draws = [rows.with_columns(pl.lit(0, _DRAW).alias("draw"), pl.lit(False).alias("resampled"))]  # noqa: FBT003 - polars' form
     if request.resampled is not None:
-        draws.append(_drawn(rows, catalog, request.resampled))
-    sample = pl.concat([_sampled(one, request) for one in draws])
-    if sample.is_empty():
-        raise CxrError("CXR-125", f"no image has a known {request.sample_by}", fix="choose another --sample-by")
-    scores = components.scores(found.features[sample["_at"].to_numpy()])
-    modes = [f"pca_{at + 1}" for at in range(min(MODES, scores.shape[1]))]
-    sample = sample.with_columns(pl.Series(name, scores[:, at]) for at, name in enumerate(modes))
+        draws.append(_drawn(rows, source, request.resampled, notes))
+    taken = sampled(draws, request.sampling)
+    notes += taken.notes
+    sample = pl.concat(taken.frames)
+    scores = components.scores(features[sample["at"].to_numpy()])
+    modes = [f"pca_{at + 1}" for at in range(min(MODES, n))]
+    sample = sample.drop("at").with_columns(pl.Series(name, scores[:, at]) for at, name in enumerate(modes))
     if request.plane:
         sample = _with_plane(sample, scores, request)
     marginals = (*modes, *logits)
-    tests = pl.concat(
-        [_tests(part, request, marginals) for part in sample.partition_by("resampled", maintain_order=True)]
-    )
+    contrasts, lacking = contrasts_of(_values(source, rows, request.attributes), request.contrasts)
     explained = pl.DataFrame(
-        {"mode": [f"pca_{at + 1}" for at in range(len(components.explained))], "share": components.explained}
+        {
+            "mode": [f"pca_{at + 1}" for at in range(n)],
+            "share": components.explained,
+            "cumulative": np.cumsum(components.explained),
+        }
     )
-    return Exploration(sample.drop("_at"), explained, tests, marginals, request.by, notes)
+    return Exploration(
+        sample=sample,
+        explained=explained,
+        tests=_tests(sample, marginals, contrasts),
+        marginals=marginals,
+        values=_values(source, sample, request.by),
+        notes=[*notes, *lacking],
+    )
 
 
-def _part(catalog: Catalog, text: str) -> pl.DataFrame:
-    return CatalogTruth(catalog).subset(text, ("test", "valid", "train")).select(KEY)
+def _chosen(
+    source: CatalogTruth, found: Embeddings, split: str | None, notes: list[str]
+) -> tuple[pl.DataFrame, Floats]:
+    """The images in question: dataset, image_id, patient, and `at`, their place among the features."""
+    patient = pl.concat_str("dataset", pl.coalesce("patient_id", "image_id"), separator=":")
+    patients = source.catalog.table("images").select(*KEY, patient=patient).collect()
+    rows = found.keys.join(patients, on=KEY, how="left", maintain_order="left")
+    features = found.features
+    if split is not None:
+        wanted = source.subset(split, _PARTS)
+        inside = rows.select(KEY).with_row_index("at").join(wanted, on=KEY, how="semi", maintain_order="left")["at"]
+        n, n_wanted = len(inside), wanted.height
+        notes.append(f"{n:,} of {counted(rows.height, 'image')} with features are in {split}, which has {n_wanted:,}")
+        rows, features = rows[inside], features[inside.to_numpy()]
+    if rows.is_empty():
+        raise CxrError(
+            "CXR-125", "no image with features is left", fix="name the split, and the part of it, that was embedded"
+        )
+    return rows.with_row_index("at"), features
 
 
-def _drawn(rows: pl.DataFrame, catalog: Catalog, name: str) -> pl.DataFrame:
-    """The rows as often as a resampled split drew them. Raises CxrError CXR-502 for a split without draws."""
-    split = open_split(catalog, name)
-    if "n_draws" not in split.columns:
+def _drawn(rows: pl.DataFrame, source: CatalogTruth, text: str, notes: list[str]) -> pl.DataFrame:
+    """The rows as often as a resampled split drew them. Raises CxrError: CXR-501 no such split; CXR-502 one without draws."""
+    name = text.partition(":")[0]
+    if "n_draws" not in open_split(source.catalog, name).columns:
         raise CxrError(
             "CXR-502",
             f"the split {name} has no draws",
-            fix="make one with `cxrdata resample`, or split --mode resample",
+            fix="make one that has them with `cxrdata resample`",
         )
-    draws = pl.DataFrame(split).select(*KEY, "n_draws").filter(pl.col("n_draws") > 0)
+    draws = source.subset(text, _PARTS).rename({"weight": "n_draws"})
     repeated = rows.join(draws, on=KEY, how="inner", maintain_order="left")
-    repeated = repeated.with_columns(draw=pl.int_ranges(pl.col("n_draws"))).explode("draw").drop("n_draws")
-    return repeated.with_columns(pl.col("draw").cast(pl.Int32), resampled=pl.lit(True))  # noqa: FBT003
-
-
-def _sampled(rows: pl.DataFrame, request: ExploreRequest) -> pl.DataFrame:
-    """At most so many rows of each value, those with the smallest keyed numbers; sorted by key."""
-    known = rows.with_columns(pl.col("draw").cast(pl.Int32)).filter(pl.col(request.sample_by).is_not_null())
-    named = pl.concat_str("image_id", pl.lit("|"), "draw")
-    numbers = keyed_numbers(_SAMPLE, request.seed, known["dataset"], known.select(named).to_series())
-    kept = known.with_columns(numbers).filter(
-        pl.col("number").rank("ordinal").over(request.sample_by) <= request.per_group
+    n, n_wanted = int(repeated["n_draws"].sum()), int(draws["n_draws"].sum())
+    notes.append(f"resampled: {counted(n, 'draw')} of {counted(repeated.height, 'image')} with features")
+    if n < n_wanted:
+        notes.append(f"{n_wanted - n:,} of the {n_wanted:,} draws of {text} are of images without features")
+    return (
+        repeated.with_columns(draw=pl.int_ranges(pl.col("n_draws").cast(pl.Int64)))
+        .explode("draw")
+        .drop("n_draws")
+        .with_columns(pl.col("draw").cast(_DRAW), pl.lit(True).alias("resampled"))  # noqa: FBT003 - polars' form
     )
-    return kept.drop("number").sort(*KEY, "draw")
 
 
-def _with_logits(rows: pl.DataFrame, catalog: Catalog, request: ExploreRequest) -> tuple[pl.DataFrame, list[str]]:
-    """Log-odds of the predictions of `labels`, as columns logit_<label>."""
+def _with_logits(
+    rows: pl.DataFrame, source: CatalogTruth, request: ExploreRequest, notes: list[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Log-odds of the predictions of `labels`, as columns logit_<label>; null where an image is not predicted.
+
+    Raises CxrError: those of `read_predictions`; CXR-120 none of the labels; CXR-502 several models.
+    """
     assert request.predictions is not None
-    order = Table.of(request.order) if request.order is not None else None
     table = Table.of(request.predictions)
-    models = read_predictions(table, CatalogTruth(catalog), labels=request.labels, order=order)
+    # A keyed file has an order of its own, even beside features that have none.
+    positional = request.order is not None and is_positional(table.frame)
+    order = Table.of(request.order) if positional else None
+    models = read_predictions(
+        table, source, labels=request.labels, order=order, key=request.key if positional else None
+    )
+    if len(models) > 1:
+        raise CxrError(
+            "CXR-502",
+            f"the predictions are of {counted(len(models), 'model')}: {', '.join(one.name for one in models)}",
+            where=table.name,
+            fix="keep the rows of the one whose features these are",
+        )
     scores = models[0].frame
     labels = [name for name in request.labels if name in scores.columns]
-    tiny = np.finfo(np.float64).tiny
-    clipped = {name: pl.col(name).clip(tiny, 1 - 1e-16) for name in labels}
+    if not labels:
+        raise CxrError(
+            "CXR-120",
+            f"there are no predictions of {' or '.join(request.labels)}",
+            where=table.name,
+            fix=f"name labels that there are: --labels {','.join(models[0].labels)}",
+        )
+    notes += models[0].notes
+    notes += [f"{table.name} has no predictions of {name}" for name in request.labels if name not in labels]
+    # Of a probability that was rounded to 0 or 1, the nearest number that has a logit.
+    tiny, one = np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)
+    clipped = {name: pl.col(name).clip(tiny, one) for name in labels}
     columns = [(clipped[name] / (1 - clipped[name])).log().alias(f"logit_{name}") for name in labels]
     joined = rows.join(scores.select(*KEY, *columns), on=KEY, how="left", maintain_order="left")
-    return joined, [f"logit_{name}" for name in labels]
+    found = [f"logit_{name}" for name in labels]
+    if without := joined[found[0]].null_count():
+        notes.append(f"{without:,} of {counted(rows.height, 'image')} with features have no prediction")
+    return joined, found
 
 
-def _with_plane(sample: pl.DataFrame, scores: np.ndarray, request: ExploreRequest) -> pl.DataFrame:
+def _with_plane(sample: pl.DataFrame, scores: Floats, request: ExploreRequest) -> pl.DataFrame:
     """t-SNE of each sample by itself: its axes have no meaning that two could share."""
     planes = np.full((sample.height, 2), np.nan)
     for value in sample["resampled"].unique(maintain_order=True):
         inside = (sample["resampled"] == value).to_numpy()
-        planes[inside] = embedded_plane(scores[inside], seed=request.seed, perplexity=request.perplexity)
+        planes[inside] = embedded_plane(scores[inside], seed=request.sampling.seed, perplexity=request.perplexity)
     return sample.with_columns(tsne_1=pl.Series(planes[:, 0]), tsne_2=pl.Series(planes[:, 1]))
 
 
-def _tests(sample: pl.DataFrame, request: ExploreRequest, marginals: Sequence[str]) -> pl.DataFrame:
-    values = {name: sample[name].drop_nulls().unique().sort().to_list() for name in request.by}
-    contrasts = contrasts_of(values)
+def _values(source: CatalogTruth, rows: pl.DataFrame, attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The values of each attribute, in its order."""
+    return {name: source.order_of(name, rows[name]) for name in attributes}
+
+
+def _tests(sample: pl.DataFrame, marginals: Sequence[str], contrasts: Sequence[Contrast]) -> pl.DataFrame:
+    parts = sample.partition_by("resampled", maintain_order=True)
     if not contrasts:
         return pl.DataFrame(schema=KS_SCHEMA)
-    return compared(sample, marginals, contrasts, resampled=bool(sample["resampled"][0]))
+    return pl.concat(compared(one, marginals, contrasts, resampled=bool(one["resampled"][0])) for one in parts)
