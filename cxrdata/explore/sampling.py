@@ -58,18 +58,23 @@ def sampled(frames: Sequence[pl.DataFrame], sampling: Sampling) -> Sampled:
     candidates = [_candidates(frame.filter(pl.col(by).is_in(groups)), sampling) for frame in frames]
     sizes = [dict(one.group_by(by).len().iter_rows()) for one in candidates]
     available = {group: min(size.get(group, 0) for size in sizes) for group in groups}
+    if absent := [group for group in groups if not available[group]]:
+        groups = [group for group in groups if available[group]]
+        if sampling.groups or len(groups) < 2:
+            raise CxrError(
+                "CXR-125",
+                f"the resampled split has drawn no image of {by} {absent[0]} that has features",
+                fix="name the groups that it has with --groups, or another split",
+            )
+        notes += [f"{by} {group} left out of the sample: the resampled split has drawn none of it" for group in absent]
     smallest = min(groups, key=lambda group: available[group])
-    if not available[smallest]:
-        raise CxrError(
-            "CXR-125",
-            f"the resampled split has drawn no image of {by} {smallest} that has features",
-            fix="name the groups that it has with --groups, or another split",
-        )
     n = min(sampling.per_group, available[smallest])
     said = f"{counted(n, 'image')} of each of {', '.join(groups)}"
     notes.append(f"{said}: {smallest} has no more" if n < sampling.per_group else said)
     taken = [
-        one.filter(pl.col("number").rank("ordinal").over(by) <= n).drop("number").sort(*KEY, "draw")
+        one.filter(pl.col(by).is_in(groups), pl.col("number").rank("ordinal").over(by) <= n)
+        .drop("number")
+        .sort(*KEY, "draw")
         for one in candidates
     ]
     return Sampled(taken, notes)
