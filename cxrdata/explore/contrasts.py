@@ -11,6 +11,7 @@ import polars as pl
 
 from cxrdata.audit.adjust import adjusted
 from cxrdata.errors import CxrError, nearest
+from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, require_stats
 from cxrdata.splits.attributes import SCHEME
 
 ADJUST = "by"
@@ -103,10 +104,9 @@ def compared(
     as published; where patients or images come several times, p values are too small (`note`). A contrast with an empty
     side has no test. Raises CxrError CXR-604 without scipy.
     """
-    try:
-        from scipy.stats import ks_2samp
-    except ImportError as error:
-        raise CxrError("CXR-604", "scipy is not installed", fix="pip install 'cxrdata[stats]'") from error
+    require_stats(KOLMOGOROV_SMIRNOV)
+    from scipy.stats import ks_2samp
+
     found = []
     for marginal in marginals:
         known = rows.filter(pl.col(marginal).is_not_null())

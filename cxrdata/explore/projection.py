@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrdata.errors import CxrError
+from cxrdata.explore.extra import T_SNE, require_stats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,14 +73,6 @@ def _of_images(features: Floats, mean: Floats) -> tuple[Floats, Floats]:
     return values**2, modes
 
 
-def require_scikit_learn() -> None:
-    """Raise CxrError CXR-604 where the extra `[stats]` is not installed."""
-    try:
-        import sklearn  # noqa: F401 - asked for, not used
-    except ImportError as error:
-        raise CxrError("CXR-604", "scikit-learn is not installed", fix="pip install 'cxrdata[stats]'") from error
-
-
 def embedded_plane(scores: Floats, *, seed: int = 0, perplexity: float = 30.0) -> Floats:
     """t-SNE (van der Maaten & Hinton 2008) of principal components, shape (images, 2), as scikit-learn computes it.
 
@@ -87,7 +80,7 @@ def embedded_plane(scores: Floats, *, seed: int = 0, perplexity: float = 30.0) -
     elsewhere it is another, equally good plane.
     Raises CxrError: CXR-410 fewer images than the perplexity allows, CXR-604 without scikit-learn.
     """
-    require_scikit_learn()
+    require_stats(T_SNE)
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 

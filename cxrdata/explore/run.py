@@ -19,7 +19,8 @@ from cxrdata.audit.truth import CatalogTruth
 from cxrdata.errors import CxrError
 from cxrdata.explore.contrasts import KS_SCHEMA, Contrast, Wish, compared, contrasts_of
 from cxrdata.explore.embeddings import KEY, Embeddings, read_embeddings
-from cxrdata.explore.projection import embedded_plane, principal_components, require_scikit_learn
+from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, T_SNE, require_stats
+from cxrdata.explore.projection import embedded_plane, principal_components
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.sampling import Sampling, sampled
 from cxrdata.interop.predictions import is_positional
@@ -73,8 +74,7 @@ def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:
     """Raises CxrError as `read_embeddings`, `with_attributes`, `read_predictions`, `sampled` and `embedded_plane` do; CXR-125
     where no image is left, CXR-502 for a resampled split without draws."""
     check_attributes(catalog, request.attributes)
-    if request.plane:
-        require_scikit_learn()  # before the long work
+    require_stats(KOLMOGOROV_SMIRNOV, *([T_SNE] if request.plane else []))  # before the long work
     source = CatalogTruth(catalog)
     found = read_embeddings(request.embeddings, source, order=request.order, key=request.key)
     notes = list(found.notes)
@@ -205,12 +205,13 @@ def _with_logits(
 
 
 def _with_plane(sample: pl.DataFrame, scores: Floats, request: ExploreRequest) -> pl.DataFrame:
-    """t-SNE of each sample by itself: its axes have no meaning that two could share."""
-    planes = np.full((sample.height, 2), np.nan)
-    for value in sample["resampled"].unique(maintain_order=True):
-        inside = (sample["resampled"] == value).to_numpy()
-        planes[inside] = embedded_plane(scores[inside], seed=request.sampling.seed, perplexity=request.perplexity)
-    return sample.with_columns(tsne_1=pl.Series(planes[:, 0]), tsne_2=pl.Series(planes[:, 1]))
+    """t-SNE of the distinct images of all samples: planes of their own could not be compared, and an image that is drawn
+    several times would crowd out its neighbours."""
+    images = sample.select(KEY).with_row_index("row")
+    first = images.unique(KEY, keep="first", maintain_order=True)
+    plane = embedded_plane(scores[first["row"].to_numpy()], seed=request.sampling.seed, perplexity=request.perplexity)
+    found = first.select(*KEY, tsne_1=pl.Series(plane[:, 0]), tsne_2=pl.Series(plane[:, 1]))
+    return sample.join(found, on=KEY, how="left", maintain_order="left")
 
 
 def _values(source: CatalogTruth, rows: pl.DataFrame, attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:

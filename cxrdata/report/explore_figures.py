@@ -97,13 +97,15 @@ def _joint(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
         chart = alt.concat(*panels, columns=2, spacing=34).resolve_scale(
             color="independent", x="independent", y="independent"
         )
-        tsne = x.startswith("tsne")
         yield Figure(
             f"joint_{_slug(x)}_{_slug(y).rpartition('_')[2]}",
             f"{_said(x)} and {_said(y).rpartition(' ')[2]}",
-            ("t-SNE of the components: distances between groups of points, and the axes, have no meaning; " if tsne else "One point an image; ")
-            + ("each sample has a plane of its own. " if tsne and len(parts) > 1 else "")
-            + ("both samples are on the same components. " if not tsne and len(parts) > 1 else "")
+            (
+                "t-SNE of the components: the axes, and distances between far points, have no meaning. "
+                if x.startswith("tsne")
+                else "One point an image. "
+            )
+            + ("Both samples are on the same axes. " if len(parts) > 1 else "")
             + f"{_KERNEL}.",
             chart,
             _summary(sample, (x, y), list(found.values)),
@@ -219,7 +221,7 @@ def _explained(explained: pl.DataFrame) -> Figure:
         x=alt.X("component:O", title="Component", axis=alt.Axis(labelAngle=0, labelOverlap=True))
     )
     bars = base.mark_bar().encode(y=alt.Y("share:Q", title="Share of the variance", axis=rate))
-    total = base.mark_line(point=True, color=colour("orange")).encode(
+    total = base.mark_line(point=alt.OverlayMarkDef(color=colour("orange")), color=colour("orange")).encode(
         y=alt.Y("cumulative:Q", title="Share of the variance", axis=rate)
     )
     more = f" The first {_SHOWN} of {explained.height:,} are drawn." if explained.height > _SHOWN else ""
