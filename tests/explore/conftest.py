@@ -53,7 +53,8 @@ def images(explored: Catalog) -> pl.DataFrame:
     numbers = np.random.default_rng(4).normal(size=(frame.height, WIDTH))
     numbers[:, 0] = 2 * numbers[:, 0] + 3 * (frame["sex"] == "F").fill_null(value=False).to_numpy()
     numbers[:, 1] *= 6
-    # As float32, which every form can write exactly.
+    # Numbers that float32 and decimal text can both hold, so that every form can say them exactly.
+    numbers = np.round(numbers * 1024) / 1024
     return frame.with_columns(pl.Series(f"feature_{at}", numbers[:, at].astype("f4")) for at in range(WIDTH))
 
 

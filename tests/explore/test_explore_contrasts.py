@@ -73,9 +73,7 @@ def test_a_side_without_images_is_no_test_and_does_not_count() -> None:
     ],
 )
 def test_what_counted_as_independent_is_said(images: int, patients: int, note: str | None) -> None:
-    found = compared(
-        _rows(images=images, patients=patients), ["pca_1"], [Contrast("sex", "F", "M")], resampled=False
-    )
+    found = compared(_rows(images=images, patients=patients), ["pca_1"], [Contrast("sex", "F", "M")], resampled=False)
     assert found["note"].to_list() == [note]
 
 
