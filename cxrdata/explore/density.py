@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cxrdata.small_cells import MIN_CELL
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 POINTS = 121
-FEW = 10  # rows under which a curve would be bumps of single images
+FEW = MIN_CELL  # rows under which a curve would be bumps of single images
 DENSITY_SCHEMA = {"value": pl.String, "at": pl.Float64, "density": pl.Float64, "n": pl.Int64}
 _NORMAL_IQR = 1.34
 _ROOM = 0.05  # of the range, on either side

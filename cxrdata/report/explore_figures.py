@@ -87,7 +87,7 @@ def _joint(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
 
     pairs = [("pca_1", "pca_2"), ("pca_3", "pca_4"), ("tsne_1", "tsne_2")]
     parts = sample["part"].unique(maintain_order=True).to_list()
-    for x, y in (pair for pair in pairs if set(pair) <= set(sample.columns)):
+    for x, y in (pair for pair in pairs if found.values and set(pair) <= set(sample.columns)):
         limits = {name: span(sample[name].to_numpy()) for name in (x, y)}
         panels = [
             _joint_plot(sample.filter(part=part), by, _colours(sample, by, values), limits, title=f"{_said(by)}, {part}" if len(parts) > 1 else _said(by))
