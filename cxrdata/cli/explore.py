@@ -10,7 +10,7 @@ from cxrdata.cli.options import NAMES, catalog_option, example, names, print_opt
 from cxrdata.cli.output import emit, progress, remark, tell_of
 
 
-@click.command(epilog=example("cxrdata explore run/embeddings.test.parquet --split plain:test --out explored"))
+@click.command(epilog=example("cxrdata explore features.parquet --split plain:test --out explored"))
 @click.argument("embeddings", type=click.Path(path_type=Path))
 @click.option(
     "--predictions",
