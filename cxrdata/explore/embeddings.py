@@ -18,6 +18,7 @@ import polars as pl
 
 from cxrdata.audit.predictions import Table
 from cxrdata.errors import CxrError
+from cxrdata.explore.order import check_features
 from cxrdata.keys import NOT_IN_CATALOG
 from cxrdata.wording import counted
 
@@ -65,13 +66,15 @@ def read_embeddings(
     with the image key, of `order` where that is used.
 
     Raises CxrError: CXR-101 to CXR-111 a broken file; CXR-120 no features; CXR-121 one that is no finite number; CXR-123 an
-    image twice; CXR-126 an order of another length; CXR-501, CXR-504 no key; CXR-517 positions without an order.
+    image twice; CXR-126 an order of another length, or one that the file's own truth contradicts; CXR-501, CXR-504 no key; CXR-517 positions without an order.
     """
     rows = _from_array(path) if path.suffix == ".npy" else _from_table(Table.of(path), key)
     keyed, said, place = _keys(rows, source, order, key)
     keyed = keyed.with_columns(said=said).with_row_index("at")
     known = keyed.filter(pl.col("image_id").is_not_null())
     notes = list(rows.notes)
+    if place is not rows.place:
+        notes += check_features(rows.name, rows.rest, keyed, source, rows.place)
     if lost := keyed.height - known.height:
         at, first, reason = keyed.filter(pl.col("image_id").is_null()).select("at", "said", "reason").row(0)
         notes.append(

@@ -20,6 +20,7 @@ from cxrdata.errors import CxrError
 from cxrdata.explore.contrasts import KS_SCHEMA, Contrast, Wish, compared, contrasts_of
 from cxrdata.explore.embeddings import KEY, Embeddings, read_embeddings
 from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, T_SNE, require_stats
+from cxrdata.explore.order import check_order
 from cxrdata.explore.projection import embedded_plane, principal_components
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.sampling import Sampling, sampled
@@ -182,6 +183,8 @@ def _with_logits(
             where=table.name,
             fix="keep the rows of the one whose features these are",
         )
+    if positional:
+        check_order(table.name, models[0].targets, source)
     scores = models[0].frame
     labels = [name for name in request.labels if name in scores.columns]
     if not labels:

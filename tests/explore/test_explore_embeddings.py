@@ -57,7 +57,8 @@ def _order(frame: pl.DataFrame, folder: Path) -> dict[str, Path]:
 def _chexploration(frame: pl.DataFrame, folder: Path) -> tuple[Path, dict[str, Path]]:
     """As pandas writes it: an unnamed row number, features by number, targets."""
     columns = _columns(frame).rename(lambda name: name.removeprefix("feature_"))
-    numbered = columns.with_row_index("").with_columns(target_0=pl.lit(0), target_1=pl.lit(1))
+    women = (frame["sex"] == "F").fill_null(value=False).cast(pl.Int8)
+    numbered = columns.with_row_index("").with_columns(target=women)
     numbered.cast(_EXACT).write_csv(folder / "embeddings.test.csv")
     return folder / "embeddings.test.csv", _order(frame, folder)
 
@@ -100,6 +101,39 @@ def test_columns_that_are_taken_for_features_are_named(shuffled: pl.DataFrame, r
     assert read(path, **wishes).notes == ["6 columns are features: 0, 1, …, 5"]
     path, _ = _keyed_csv(shuffled.select(pl.exclude("feature_4", "feature_5")), tmp_path)
     assert read(path).notes == ["4 columns are features: feature_0, feature_1, feature_2, feature_3"]
+
+
+@pytest.mark.parametrize("head", ["sex", "labels"])
+def test_an_order_that_the_files_own_truth_contradicts_is_refused(
+    head: str, images: pl.DataFrame, explored: Catalog, read: Read, tmp_path: Path
+) -> None:
+    path, wishes = _chexploration(images, tmp_path)
+    if head == "labels":
+        truth = explored.labels(findings=["no_finding", "pleural_effusion"], policy="ignore")
+        joined = images.join(truth, on=["dataset", "image_id"], how="left", maintain_order="left")
+        said = {0: "no_finding", 10: "pleural_effusion"}
+        targets = [(pl.col(said[at]) == 1).fill_null(value=False).cast(pl.Int8) if at in said else pl.lit(0) for at in range(14)]  # fmt: skip
+        numbers = _columns(images).rename(lambda name: name.removeprefix("feature_")).cast(_EXACT)
+        numbers.hstack(joined.select(one.alias(f"target_{at}") for at, one in enumerate(targets))).write_csv(path)
+    assert read(path, **wishes).keys.height == images.height
+    # The right images, shuffled.
+    wrong = _order(images.sample(fraction=1.0, shuffle=True, seed=5), tmp_path)
+    with pytest.raises(CxrError) as error:
+        read(path, **wrong)
+    assert error.value.code == "CXR-126"
+    assert "labels that embeddings.test.csv has for positive" in error.value.problem
+    assert error.value.where == "embeddings.test.csv"
+
+
+def test_where_nothing_can_be_held_against_the_order_it_is_said(
+    images: pl.DataFrame, read: Read, tmp_path: Path
+) -> None:
+    path, wishes = _array(images, tmp_path)
+    assert read(path, **wishes).notes == [
+        "e.npy says nothing of its images: that the rows are those of the order file cannot be checked"
+    ]
+    path, wishes = _chexploration(images.with_columns(sex=pl.lit("M")), tmp_path)
+    assert read(path, **wishes).notes[-1].startswith("embeddings.test.csv says nothing of its images")
 
 
 def test_rows_of_no_image_are_counted(shuffled: pl.DataFrame, read: Read, tmp_path: Path) -> None:

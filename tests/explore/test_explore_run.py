@@ -85,6 +85,24 @@ def test_positional_predictions_follow_the_order(
         np.testing.assert_allclose(other.sample[name], found.sample[name], atol=1e-6)
 
 
+def test_predictions_whose_own_truth_contradicts_the_order_are_refused(
+    explored: Catalog, request_: ExploreRequest, images: pl.DataFrame, tmp_path: Path
+) -> None:
+    truth = explored.labels(findings=["no_finding", "pleural_effusion"], policy="zeros")
+    joined = images.join(truth, on=KEY, how="left", maintain_order="left")
+    said = {0: "no_finding", 10: "pleural_effusion"}
+    columns = [pl.lit(0.5).alias(f"class_{at}") for at in range(14)]
+    columns += [(pl.col(said[at]) if at in said else pl.lit(0)).alias(f"target_{at}") for at in range(14)]
+    joined.select(columns).write_csv(tmp_path / "p.csv")
+    request = replace(request_, predictions=tmp_path / "p.csv", order=tmp_path / "order.csv")
+    images.select("image_id").write_csv(tmp_path / "order.csv")
+    assert explore(explored, request).sample["logit_no_finding"].unique().to_list() == [0.0]
+    images.select("image_id").reverse().write_csv(tmp_path / "order.csv")
+    with pytest.raises(CxrError, match="labels that p.csv has for positive") as error:
+        explore(explored, request)
+    assert error.value.code == "CXR-126"
+
+
 def test_draws_are_counted_and_looked_at_on_the_same_components(explored: Catalog, request_: ExploreRequest) -> None:
     sampling = Sampling(groups=("Black", "White"), per_group=60)
     request = replace(request_, split="plain:train", resampled="drawn:train", sampling=sampling)
