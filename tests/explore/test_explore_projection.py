@@ -54,10 +54,13 @@ def test_components_are_those_of_scikit_learn(case: str, share: float) -> None:
 
 
 def test_a_share_that_is_reached_exactly_asks_for_no_further_component() -> None:
-    table = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # variances 18 : 2
-    assert len(principal_components(table, share=0.9).explained) == 1
-    assert len(principal_components(table, share=0.9001).explained) == 2
-    assert len(principal_components(table, share=1.0).explained) == 2
+    # Variances of 7 : 2 : 1, whose first two shares add up to a little less than 0.9 in floating point.
+    axes = np.eye(3)[[0] * 7 + [1] * 2 + [2]]
+    table = np.concatenate([axes, -axes])
+    assert 0.7 + 0.2 < 0.9
+    assert len(principal_components(table, share=0.9).explained) == 2
+    assert len(principal_components(table, share=0.9001).explained) == 3
+    assert len(principal_components(table, share=0.7).explained) == 1
 
 
 def test_all_of_the_variance_is_in_as_many_components_as_there_are() -> None:

@@ -98,7 +98,7 @@ def test_predictions_whose_own_truth_contradicts_the_order_are_refused(
     images.select("image_id").write_csv(tmp_path / "order.csv")
     assert explore(explored, request).sample["logit_no_finding"].unique().to_list() == [0.0]
     images.select("image_id").reverse().write_csv(tmp_path / "order.csv")
-    with pytest.raises(CxrError, match="labels that p.csv has for positive") as error:
+    with pytest.raises(CxrError, match=r"labels that p\.csv has for positive") as error:
         explore(explored, request)
     assert error.value.code == "CXR-126"
 
