@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.options import NAMES, catalog_option, example, names, print_options, quiet_option
-from cxrdata.cli.output import emit, progress, remark, tell_of
+from cxrdata.cli.output import check_folder_place, emit, progress, remark, tell_of
 
 
 @click.command(epilog=example("cxrdata explore features.parquet --split plain:test --out explored"))
@@ -124,6 +124,7 @@ def explore(
 
     if out is not None:
         require_altair()
+        check_folder_place(out)
     request = ExploreRequest(
         embeddings=embeddings,
         by=names(by),

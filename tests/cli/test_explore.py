@@ -76,6 +76,12 @@ def test_a_folder_with_all_of_it(explore: Callable[..., Said], tmp_path: Path) -
     assert {"dataset", "image_id", "patient", "sex", "draw", "resampled", "pca_1", "pca_4"} <= set(sample.columns)
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(explore: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = explore("--out", str(tmp_path / "file" / "out"), "--by", "nothing")
+    is_one_block(said, "CXR-602")
+
+
 def test_python_says_the_same(explore: Callable[..., Said], catalog: Path, embeddings: Path) -> None:
     with cxrdata.open(catalog) as opened:
         request = ExploreRequest(embeddings, by=("sex",), sampling=Sampling(by="sex"), plane=False)
