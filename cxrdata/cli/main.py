@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "split": ("cxrdata.cli.split", "split", "Split images by patient; verify and share splits."),
     "resample": ("cxrdata.cli.resample", "resample", "Draw a subset anew, with groups made comparable."),
     "audit": ("cxrdata.cli.audit", "audit", "Measure how a model treats each group, with intervals."),
+    "explore": ("cxrdata.cli.explore", "explore", "Show what a model's features know of patients."),
     "review": ("cxrdata.cli.review", "review", "Count public imaging datasets and their patients' ages."),
     "report": ("cxrdata.cli.report", "report", "Write what is in the catalog as one HTML page."),
     "export": ("cxrdata.cli.export", "export", "Write Croissant, Parquet, label tables, a data dictionary."),
