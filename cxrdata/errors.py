@@ -91,12 +91,12 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-120": Problem(
         "no scores found",
         Exit.DATA,
-        "No column of a file of predictions is called as a label or class is, and the file is of no known layout.",
+        "No column of a file of predictions is called as a label or class is, and the file is of no known layout; or a file of features has none.",
     ),
     "CXR-121": Problem(
         "score is no finite number",
         Exit.DATA,
-        "A score is missing, NaN, infinite or no number; the image cannot be ranked, and leaving it out would flatter the model.",
+        "A score is missing, NaN, infinite or no number; the image cannot be ranked, and leaving it out would flatter the model; the same of a feature (`explore`).",
     ),
     "CXR-122": Problem(
         "score outside [0, 1]",
@@ -106,7 +106,7 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-123": Problem(
         "image predicted twice",
         Exit.DATA,
-        "Two rows of one file of predictions name the same image; which score holds is unknown.",
+        "Two rows of one file of predictions, or of features, name the same image; which one holds is unknown.",
     ),
     "CXR-124": Problem(
         "label without truth",
@@ -121,7 +121,7 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-126": Problem(
         "order file does not fit",
         Exit.DATA,
-        "The file that gives positional predictions their images has another number of rows, or its labels contradict theirs.",
+        "The file that gives positional predictions or features their images has another number of rows, or its labels contradict theirs.",
     ),
     "CXR-127": Problem(
         "patients in calibration and test",
@@ -297,7 +297,7 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-410": Problem(
         "request cannot be met",
         Exit.DATA,
-        "The images cannot give what a balanced or resampled split needs, such as a cell without any image; the message says what they can give.",
+        "The images cannot give what was asked, such as a cell of a balanced split without any image, or components of features that do not vary; the message says what they can give.",
     ),
     # 5xx: usage
     "CXR-501": Problem("unknown name", Exit.USAGE, "A dataset, table, query, variant or other name is not known."),
@@ -340,7 +340,7 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-517": Problem(
         "positions without an order",
         Exit.USAGE,
-        "Predictions are listed by position and name no image; a keyed file in the same order must be named with --order.",
+        "Predictions or features are listed by position and name no image; a keyed file in the same order must be named with --order.",
     ),
     # 6xx: environment
     "CXR-601": Problem("no catalog", Exit.ENVIRONMENT, "The folder has no catalog."),
