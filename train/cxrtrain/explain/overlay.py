@@ -88,6 +88,9 @@ def _legend(canvas: Image.Image, top: int, limit: float, *, signed: bool) -> Non
     from PIL import Image, ImageDraw
 
     draw = ImageDraw.Draw(canvas)
+    if not limit > 0:
+        draw.text((_MARGIN, top), "no place of the image speaks for it", fill="black")
+        return
     ends = (f"{-limit:.3g}" if signed else "0", f"{limit:.3g}")
     left = _MARGIN + int(draw.textlength(ends[0])) + _MARGIN
     right = canvas.width - int(draw.textlength(ends[1])) - 2 * _MARGIN

@@ -187,7 +187,7 @@ def _drawn(
 
 
 def _maps(run: Run, images: np.ndarray, request: Request) -> tuple[np.ndarray, str]:
-    """Maps of images, enlarged to their side, and the name of the layer that they are of."""
+    """Maps of images, enlarged to their side, and the layer that they are of, in words."""
     import torch
 
     with joined(request.device) as place:
@@ -206,7 +206,8 @@ def _maps(run: Run, images: np.ndarray, request: Request) -> tuple[np.ndarray, s
             values = inputs(as_float(batch))
             maps = maps_of(request.method, layer, values, weight, prevalence=prevalence, top=request.top)
             found.append(enlarged(maps, side))
-        return placed(np.concatenate(found), experiment.data.side), layer.name
+        about = f"{layer.name}, {maps.shape[1]} by {maps.shape[2]} places"
+        return placed(np.concatenate(found), experiment.data.side), about
 
 
 def caption(row: dict[str, object], request: Request) -> list[str]:
