@@ -81,7 +81,7 @@ class SpatialLayer:
         them: of all n, or of one."""
         if self.pooled:
             return maps.mean(dim=(2, 3))
-        replaced = self.layout.replaced(native, maps)
+        replaced = self.layout.replaced(native, maps).clone()  # what comes after may change it in place
         if self._staged:
             made: Tensor = self.net.backbone.forward_head(replaced)  # type: ignore[operator]
             return made

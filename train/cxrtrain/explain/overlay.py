@@ -42,9 +42,14 @@ def overlay(image: NDArray[np.uint8], values: NDArray[np.float32], limit: float)
     return np.rint(grey * (1 - covered) + colour * covered).astype(np.uint8)
 
 
+def enlarging(side: int) -> int:
+    """How often each pixel is to be drawn for captions to fit below."""
+    return -(-_LEAST_SIDE // side)
+
+
 def side_by_side(image: NDArray[np.uint8], coloured: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image, and the image under its map: (side, 2·side + gap, 3), enlarged where it is small."""
-    times = -(-_LEAST_SIDE // image.shape[0])
+    times = enlarging(image.shape[0])
     pair = [np.repeat(image[:, :, None], 3, axis=2), coloured]
     first, second = (one.repeat(times, axis=0).repeat(times, axis=1) for one in pair)
     gap = np.full((first.shape[0], _GAP, 3), 255, np.uint8)

@@ -214,7 +214,7 @@ def caption(row: dict[str, object], request: Request) -> list[str]:
     """What stands below a picture: what the model says, the truth, age and view; then the key."""
     kind = request.output.head.kind
     truth, age = row["truth"], row["age_years"]
-    score = f"{row['score']:.3g}" if kind == "regression" else f"{row['score']:.2f}"
+    score = f"{row['score']:.3g}"
     if truth is None:
         told = "truth not known"
     elif kind == "regression":

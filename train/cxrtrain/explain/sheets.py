@@ -12,6 +12,7 @@ import polars as pl
 
 from cxrdata.images.pictures import mean_images, write_sheet
 from cxrdata.images.store import ImageStore
+from cxrtrain.explain.overlay import enlarging
 from cxrtrain.explain.question import GROUP
 
 if TYPE_CHECKING:
@@ -97,4 +98,6 @@ def write_means(
             if name in present:
                 pixels.append(means[present.index(name)])
                 captions.append(about + names[present.index(name)])
-    write_sheet(np.stack(pixels), captions, folder / "means.png", columns=len(order))
+    times = enlarging(opened.side)
+    large = np.stack(pixels).repeat(times, axis=1).repeat(times, axis=2)
+    write_sheet(large, captions, folder / "means.png", columns=len(order))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -53,6 +53,8 @@ def _origins(rows: pl.DataFrame, attribute: str) -> Figure:
 
 def _ablation(rows: pl.DataFrame, off: pl.DataFrame, attribute: str) -> Figure:
     """A panel a target; each way to choose units begins at what holds with all of them on."""
+    import altair as alt
+
     way = pl.when(units="random").then(pl.lit("random units")).otherwise(pl.lit("ranked by ") + pl.col("criterion"))
     columns = ("target", "about", "way", "percent", "n_units", "estimate", "ci_low", "ci_high", "n")
     said = off.with_columns(way=way, percent=pl.col("share") * 100)
@@ -64,15 +66,17 @@ def _ablation(rows: pl.DataFrame, off: pl.DataFrame, attribute: str) -> Figure:
         .join(readers, on=["target", "about", "read_by"], how="semi")
         .unique(["about", "target"], maintain_order=True)
     )
-    begun = pl.concat([start.with_columns(way=pl.lit(one), percent=pl.lit(0.0)) for one in ways])
+    # Of random units the band is of draws, and with none switched off all draws are the same.
+    sure = {"random units": {"ci_low": pl.col("estimate"), "ci_high": pl.col("estimate")}}
+    begun = pl.concat([start.with_columns(way=pl.lit(one), percent=pl.lit(0.0), **sure.get(one, {})) for one in ways])
     table = pl.concat([begun.select(columns), said.select(columns)]).with_columns(
         panel=pl.when(about="attribute").then(pl.lit(f"{attribute}: ") + pl.col("target")).otherwise(pl.col("target"))
     )
     panels: Sequence[str] = table["panel"].unique(maintain_order=True).to_list()
-    colours: dict[str, Any] = {"color": alt_colour(ways)}
-    import altair as alt
-
-    base = alt.Chart().encode(x=alt.X("percent:Q", title="Units switched off (%)"), **colours)
+    base = alt.Chart().encode(
+        x=alt.X("percent:Q", title="Units switched off (%)"),
+        color=alt.Color("way:N", title=None, sort=ways, scale=categories(ways)),
+    )
     y = alt.Y("estimate:Q", title="AUROC", scale=alt.Scale(zero=False))
     band = base.mark_area(opacity=0.18).encode(
         y=alt.Y("ci_low:Q", title="AUROC", scale=alt.Scale(zero=False)), y2=alt.Y2("ci_high:Q")
@@ -90,10 +94,3 @@ def _ablation(rows: pl.DataFrame, off: pl.DataFrame, attribute: str) -> Figure:
         f"{attribute} they carry, or at random. Bands: 95 % intervals by patient; of random units, 95 % of {draws} draws."
     )
     return Figure("ablation", f"Switching off units that carry {attribute}", caption, chart, table.drop("panel"))
-
-
-def alt_colour(ways: Sequence[str]) -> Any:  # noqa: ANN401 - of Altair
-    """One colour a way to choose units."""
-    import altair as alt
-
-    return alt.Color("way:N", title=None, sort=list(ways), scale=categories(list(ways)))

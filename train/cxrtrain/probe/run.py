@@ -84,9 +84,11 @@ def probe(
         tell("switching units off")
         features = _features(run, data, request, "run", tell, say)
         head = fitted.get("run") or _fitted(features, data, request.seed)
+        ablated = _ablated(run, data, features, head, of_attribute, request.ablation)
+        # What the new head says with all units on stands above already.
+        twice = [row["units"] == "none" and row["read_by"] == SPLIT_HEAD and "run" in fitted for row in ablated]
         rows += [
-            {"origin": "run", "frozen": BACKBONE} | row
-            for row in _ablated(run, data, features, head, of_attribute, request.ablation)
+            {"origin": "run", "frozen": BACKBONE} | row for row, known in zip(ablated, twice, strict=True) if not known
         ]
     return frame_of([row | {"attribute": request.attribute} for row in rows])
 
