@@ -178,7 +178,7 @@ BACKBONES = [
 
 
 @pytest.mark.parametrize(("name", "pooling", "side", "layer_name", "pooled"), BACKBONES)
-def test_any_backbone(name: str, pooling: str | None, side: int, layer_name: str | None, pooled: bool) -> None:
+def test_any_backbone(name: str, pooling: str | None, side: int, layer_name: str | None, *, pooled: bool) -> None:
     """The layer is found; from its own maps the rest of the net makes the same features; maps lie where the image does."""
     net = build_net(ModelConfig(name, pooling=pooling), [FINDING], channels=1, side=side).eval()
     layer = layer_of(net, side=side)
