@@ -140,7 +140,9 @@ PROBLEMS: dict[str, Problem] = {
         "The folder that is named as the place of a dataset's images is not there.",
     ),
     "CXR-131": Problem(
-        "archive damaged", Exit.DATA, "A .zip or .tar with images is no archive or its list of members is damaged."
+        "archive damaged",
+        Exit.DATA,
+        "A .zip, .tar or .tar.gz with images is no archive, or its list of members is damaged.",
     ),
     "CXR-132": Problem(
         "archive member damaged",
@@ -169,11 +171,9 @@ PROBLEMS: dict[str, Problem] = {
         "archive cannot be unpacked", Exit.DATA, "A fetched archive is damaged, or lacks images that it should hold."
     ),
     # 14x: pixels
-    "CXR-140": Problem(
-        "not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page or an empty file."
-    ),
+    "CXR-140": Problem("not an image file", Exit.DATA, "The file is no PNG, JPEG or DICOM file; usually a web page."),
     "CXR-141": Problem(
-        "image cut short", Exit.DATA, "The file ends before its picture; usually a download that broke off."
+        "image cut short", Exit.DATA, "The file is empty or ends before its picture; usually a download that broke off."
     ),
     "CXR-142": Problem(
         "image too large",

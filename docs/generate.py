@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from cxrdata.cli.main import COMMANDS, cli
+from cxrdata.cli.main import cli
 from cxrdata.errors import PROBLEMS, Exit
 from cxrdata.export.dictionary import table_sections
 from cxrdata.export.pages import markdown_sections
@@ -91,7 +91,7 @@ def commands_page() -> str:
     """Every command with its `--help`."""
     parts = ["# Commands\n", NOTE, _COMMANDS_HEAD]
     root = click.Context(cli, info_name="cxrdata", **cli.context_settings)
-    for name in COMMANDS:
+    for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
         parts += _help(command, name, root)

@@ -191,7 +191,7 @@ class CatalogTruth:
             truth | attributes,
             stated | dict.fromkeys(attributes, NOT_SPLIT),
             known.select(by),
-            {name: self._order(name, known[name]) for name in by},
+            {name: self.order_of(name, known[name]) for name in by},
             pl.concat([left, left_classes]),
             unknown,
             ages,
@@ -205,7 +205,8 @@ class CatalogTruth:
     def _attributes(self) -> dict[str, str]:
         return self.names(()).attributes
 
-    def _order(self, name: str, values: pl.Series) -> tuple[str, ...]:
+    def order_of(self, name: str, values: pl.Series) -> tuple[str, ...]:
+        """The values of an attribute that there are: age groups by age, others by name."""
         present = set(values.drop_nulls().unique().to_list())
         if name.startswith(SCHEME) or name == "age_group":
             name = name if name.startswith(SCHEME) else SCHEME + "pediatric_adult"

@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.images import chosen_options, given_roots, roots_option
-from cxrdata.cli.options import catalog_option, example, limit_options, names, quiet_option, rows_options
+from cxrdata.cli.options import (
+    catalog_option,
+    engine_options,
+    example,
+    limit_options,
+    names,
+    quiet_option,
+    rows_options,
+)
 from cxrdata.cli.output import emit, progress, remark, tell_of
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
@@ -19,19 +27,28 @@ FITS = ("squash", "pad", "crop")
 LAYOUTS = ("plain", "chexploration", "ped_vs_adults")
 
 
+class _Rate:
+    """Told images done and images in all, and before it those that took no work: says the rate of the others and the time
+    left."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._idle, self._started = say, 0, time.monotonic()
+
+    def idle(self, images: int) -> None:
+        self._idle = images
+
+    def tell(self, done: int, total: int) -> None:
+        seconds = time.monotonic() - self._started
+        rate = (done - self._idle) / seconds if seconds > 0 else 0.0
+        left = f", {_duration((total - done) / rate)} left" if rate else ""
+        self._say(f"{done:,} of {total:,} images, {rate:,.0f}/s{left}")
+
+
 @contextmanager
-def _rate(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function that is told images done and images in all: on a terminal a bar, the rate and the time left."""
+def _rate(title: str, *, quiet: bool) -> Iterator[_Rate]:
+    """On a terminal a bar, the rate and the time left."""
     with progress(title, quiet=quiet) as say:
-        started = time.monotonic()
-
-        def tell(done: int, total: int) -> None:
-            seconds = time.monotonic() - started
-            rate = done / seconds if seconds > 0 else 0.0
-            left = f", {_duration((total - done) / rate)} left" if rate else ""
-            say(f"{done:,} of {total:,} images, {rate:,.0f}/s{left}")
-
-        yield tell
+        yield _Rate(say)
 
 
 def _duration(seconds: float) -> str:
@@ -53,10 +70,11 @@ def _share(text: str | None) -> tuple[int, int]:
 @click.command(epilog=example("cxrdata images build --dataset nih --size 224 --out store"))
 @click.option("--size", type=click.IntRange(min=1), default=224, show_default=True, help="Pixels a side.")
 @click.option("--fit", type=click.Choice(FITS), default="squash", show_default=True, help="How images become square.")
+@click.option("--exact", is_flag=True, help="Decode JPEG whole too, then resize: as other files are, but slower.")
+@click.option("--prune", is_flag=True, help="Leave out images of the store that are not asked for.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The store's folder.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes; default: the cores there are.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works.")
-@click.option("--address", help="Of --engine ray: join this cluster (auto: the one running here).")
+@engine_options
 @click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for an array of jobs.")
 @chosen_options
 @roots_option
@@ -65,6 +83,8 @@ def _share(text: str | None) -> tuple[int, int]:
 def build(
     size: int,
     fit: str,
+    exact: bool,
+    prune: bool,
     out: Path,
     workers: int | None,
     engine: str,
@@ -79,24 +99,24 @@ def build(
 ) -> None:
     """Decode the images to 8-bit grey of one size, into a store that training reads at the speed of memory.
 
-    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip and .tar. squash fills the square, pad
-    keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
-    was interrupted and does changed files anew. Images that cannot be decoded are listed in refused.parquet with a
-    reason. An array of jobs: each runs the same command with --shard $SLURM_ARRAY_TASK_ID/N (--array=1-N); the one that
+    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip, .tar and .tar.gz. squash fills the
+    square, pad keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
+    was interrupted and does changed files anew; another choice of images adds to the store, with --prune it replaces what
+    was there. Images that cannot be decoded are listed in refused.parquet with a reason. An array of jobs: each runs the same command with --shard $SLURM_ARRAY_TASK_ID/N (--array=1-N); the one that
     finishes last writes the index. The same from Python: cxrdata.images.build.build_store.
     """
     import os
 
     import cxrdata
-    from cxrdata.images.build import StoreRequest, build_store
+    from cxrdata.engines import Engine
+    from cxrdata.images.build import StoreRequest, build_store, build_summary
     from cxrdata.images.choice import choose
     from cxrdata.images.resize import Frame
     from cxrdata.images.roots import ImageRoots
     from cxrdata.images.sources import locate
 
-    if address is not None and engine != "ray":
-        raise CxrError("CXR-502", "--address names a Ray cluster", fix="add --engine ray")
-    frame, share = Frame(size, fit), _share(shard)
+    who = Engine(engine, workers or os.cpu_count() or 1, address)
+    frame, share = Frame(size, fit, exact), _share(shard)
     with cxrdata.open(catalog) as opened:
         tell_of(opened, quiet=quiet)
         known = ImageRoots.load(given_roots(roots), datasets=opened.manifest["datasets"])
@@ -106,23 +126,11 @@ def build(
             known.require(dataset)
         with progress("looking for the files", quiet=quiet):
             located = locate(opened, chosen, known, remarks=lambda text: remark(text, quiet=quiet))
-    request = StoreRequest(
-        out.absolute(),
-        located,
-        frame,
-        workers=workers or os.cpu_count() or 1,
-        share=share,
-        engine=engine,
-        address=address,
-    )
-    with _rate("building", quiet=quiet) as tell:
-        report = build_store(request, tell=tell)
-    rate = report.decoded / report.seconds if report.seconds else 0.0
-    remark(
-        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were, "
-        f"{report.refused:,} refused",
-        quiet=quiet,
-    )
+    request = StoreRequest(out, located, frame, share=share, engine=who, prune=prune)
+    with _rate("building", quiet=quiet) as rate:
+        report = build_store(request, tell=rate.tell, tell_idle=rate.idle)
+    for text in build_summary(report):
+        remark(text, quiet=quiet)
     if report.missing_shards:
         remark(
             f"{counted(report.missing_shards, 'shard')} left to other jobs; the last one writes the index", quiet=quiet
@@ -170,8 +178,11 @@ def export(
         rows = opened_store.index.select(KEY)
         if datasets or where or split:
             rows = rows.join(choose(opened, datasets=names(datasets), where=where, split=split), on=KEY, how="semi")
-        with _rate("exporting", quiet=quiet) as tell:
-            done = export_images(opened, opened_store, rows, out, layout=layout, kind=kind, replace=replace, tell=tell)
+        with _rate("exporting", quiet=quiet) as rate:
+            done = export_images(
+                opened, opened_store, rows, out,
+                layout=layout, kind=kind, replace=replace, tell=rate.tell, tell_idle=rate.idle,
+            )  # fmt: skip
     remark(f"{counted(done.images, 'image')} written to {out}, {done.there:,} were there", quiet=quiet)
     for dataset, n in done.left_out.items():
         remark(f"{counted(n, 'image')} of {dataset} left out: the layout {layout} has no place for them", quiet=quiet)
@@ -226,7 +237,15 @@ def show(
             "CXR-502", "either a sheet or a histogram is asked for", fix="--sheet FILE.png, or --histogram dataset"
         )
     import cxrdata
-    from cxrdata.images.pictures import MOST_SHOWN, captions_of, histograms, mean_images, pixels_of, write_sheet
+    from cxrdata.images.pictures import (
+        MOST_SHOWN,
+        captions_of,
+        histograms,
+        mean_images,
+        pixels_of,
+        sheet_summary,
+        write_sheet,
+    )
     from cxrdata.images.roots import ImageRoots
     from cxrdata.images.store import KEY, ImageStore
 
@@ -246,6 +265,7 @@ def show(
         assert sheet is not None
         if mean is not None and opened_store is not None:
             pixels, captions = mean_images(opened_store, frame, mean)
+            reasons = [""] * len(pixels)
         else:
             if frame.height > MOST_SHOWN:
                 raise CxrError(
@@ -258,4 +278,4 @@ def show(
             pixels, reasons = pixels_of(opened, frame, side=side, store=opened_store, roots=known)
             captions = captions_of(frame, reasons)
     write_sheet(pixels, captions, sheet, columns=columns)
-    remark(f"{counted(len(pixels), 'picture')} drawn to {sheet}", quiet=quiet)
+    remark(f"{sheet}: {sheet_summary(reasons)}", quiet=quiet)

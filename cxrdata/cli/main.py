@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "split": ("cxrdata.cli.split", "split", "Split images by patient; verify and share splits."),
     "resample": ("cxrdata.cli.resample", "resample", "Draw a subset anew, with groups made comparable."),
     "audit": ("cxrdata.cli.audit", "audit", "Measure how a model treats each group, with intervals."),
+    "explore": ("cxrdata.cli.explore", "explore", "Show what a model's features know of patients."),
     "review": ("cxrdata.cli.review", "review", "Count public imaging datasets and their patients' ages."),
     "report": ("cxrdata.cli.report", "report", "Write what is in the catalog as one HTML page."),
     "export": ("cxrdata.cli.export", "export", "Write Croissant, Parquet, label tables, a data dictionary."),
@@ -73,10 +74,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         rows = [(name, text) for name, (_, _, text) in COMMANDS.items()]
         rows += [
-            (point.name, "From an extension.") for point in sorted(entry_points(group=PLUGINS), key=lambda p: p.name)
+            (point.name, _short_help(point)) for point in sorted(entry_points(group=PLUGINS), key=lambda p: p.name)
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _short_help(point: EntryPoint) -> str:
+    """What an extension's command says of itself. One that cannot be loaded must not take the help of all others along."""
+    try:
+        command: click.Command = point.load()
+        return command.get_short_help_str(limit=100)
+    except Exception:  # noqa: BLE001 - it is not our code
+        return "From an extension, which cannot be loaded."
 
 
 @click.group(

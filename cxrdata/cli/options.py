@@ -29,30 +29,32 @@ def catalog_option(function: Command) -> Command:
 
 def rows_options(function: Command) -> Command:
     """`--format`, `--limit`, `--out` of commands that print rows, as `row_format`, `limit`, `out`."""
-    for option in (
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=None,
-            help="Write all rows to a file; format by suffix, also .parquet.",
-        ),
-        click.option(
-            "--limit",
-            type=click.IntRange(min=0),
-            default=None,
-            help="Print at most so many rows (table: 50 unless said).",
-        ),
-        click.option(
-            "--format",
-            "row_format",
-            type=click.Choice(FORMATS),
-            default="table",
-            show_default=True,
-            help="How rows are printed.",
-        ),
-    ):
-        function = option(function)
-    return function
+    out = click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None,
+        help="Write all rows to a file; format by suffix, also .parquet.",
+    )
+    return print_options(out(function))
+
+
+def print_options(function: Command) -> Command:
+    """`--format` and `--limit`, as `row_format` and `limit`: of commands whose `--out` is a folder of more than rows."""
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        default=None,
+        help="Print at most so many rows (table: 50 unless said).",
+    )
+    row_format = click.option(
+        "--format",
+        "row_format",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How rows are printed.",
+    )
+    return row_format(limit(function))
 
 
 def timeout_option(what: str) -> Callable[[Command], Command]:
@@ -90,6 +92,15 @@ def overlays_option(function: Command) -> Command:
         type=click.Path(path_type=Path),
         help="Folder of vocabulary files that add to ours or win over them.",
     )(function)
+
+
+def engine_options(function: Command) -> Command:
+    """`--engine` and `--address` of commands whose work can be done on several machines."""
+    address = click.option("--address", help="Of --engine ray: join this cluster (auto: the one running here).")
+    engine = click.option(
+        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works."
+    )
+    return engine(address(function))
 
 
 def quiet_option(function: Command) -> Command:

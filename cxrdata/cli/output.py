@@ -114,8 +114,13 @@ def check_places(out: Path, suffixes: Sequence[str], folder: Path | None = None)
             "CXR-602", "cannot write: the file is read-only", where=str(out), fix="name a file that can be written"
         )
     if folder is not None:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        _check_folder(there, "name a folder that can be made and written to")
+        check_folder_place(folder)
+
+
+def check_folder_place(folder: Path) -> None:
+    """Before long work: that a folder is there, or can be made, and written to. Raises CxrError CXR-602."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    _check_folder(there, "name a folder that can be made and written to")
 
 
 def _check_folder(folder: Path, fix: str) -> None:

@@ -14,13 +14,14 @@ import polars as pl
 from cxrdata.images.checksums import read_published
 from cxrdata.images.duplicates import mark_duplicates
 from cxrdata.images.examine import Facts, examine
+from cxrdata.images.recheck import settled, with_what_was_known
 from cxrdata.images.roots import ImageRoots
-from cxrdata.images.sources import ImageFile, files_of, locate_all
+from cxrdata.images.sources import ImageFile, files_of, in_reading_order, locate_all
 from cxrdata.processes import process_pool
 from cxrdata.schemas.registered import ALTERED, FILE_STATUSES, IMAGE_FILES, OK
 from cxrdata.stages import sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
-from cxrdata.store.publish import writing
+from cxrdata.store.publish import check_writable, writing
 from cxrdata.store.session import image_files
 from cxrdata.wording import counted
 
@@ -32,14 +33,15 @@ _TASK = 32  # files a task: enough that handing over costs nothing, few enough t
 _WAITING = 4  # tasks a worker may have in the queue
 # What of a row depends on the file alone; the rest is found here.
 _TOLD_OF_FILE = (
-    "status", "message", "file_bytes", "sha256", "kind", "mode", "bits", "rows_px", "columns_px", "wrong_mode", "pixel_mean",
+    "status", "message", "file_bytes", "file_mtime_ns", "sha256", "kind", "mode", "bits", "rows_px", "columns_px", "wrong_mode", "pixel_mean",
     "pixel_sd", "constant", "polarity", "inverted", "perceptual_hash",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """What to look at and how closely. images: dataset, image_id. only_new: leave out those with a row already."""
+    """What to look at and how closely. images: dataset, image_id. only_new: leave out those of which
+    such a check has been made already; what was missing is looked for again."""
 
     images: pl.DataFrame
     roots: ImageRoots
@@ -68,20 +70,24 @@ class Checked:
 def check_images(
     catalog: Catalog, request: CheckRequest, *, progress: Callable[[str], None] = lambda _: None
 ) -> Checked:
-    """Look at the files and store what was found, in place of what was known of the same images.
+    """Look at the files and store what was found, in place of what was known of the same images; but what a closer check
+    found of a file that has not changed since stays.
 
     On Ctrl-C what was found until then is stored; `only_new` goes on from there. Raises CxrError: CXR-133 where the
     root of a dataset that was asked for is not known, CXR-130, CXR-602.
     """
-    _check_writable(catalog)
+    check_writable(catalog.folder.path)
     wanted = request.images.select(KEY).unique().sort(KEY)
     known = image_files(catalog.folder)
     if request.only_new and known is not None:
-        wanted = wanted.join(known, on=KEY, how="anti", maintain_order="left")
+        done = settled(known, with_hash=request.with_hash, quick=request.quick)
+        wanted = wanted.join(done, on=KEY, how="anti", maintain_order="left")
     checked = Checked(pl.DataFrame(schema=IMAGE_FILES.schema), complete=True)
-    located = _located(catalog, wanted, request, checked, progress)
+    located = in_reading_order(_located(catalog, wanted, request, checked, progress))
     facts, checked.complete = _examined(located, request, progress)
     rows = _judged(catalog, located, facts)
+    if known is not None:
+        rows = with_what_was_known(rows, known, with_hash=request.with_hash, quick=request.quick)
     progress("comparing the pictures")
     everything = pl.concat([rows, *([known.join(rows, on=KEY, how="anti")] if known is not None else [])])
     everything = IMAGE_FILES.shaped(mark_duplicates(everything.sort(KEY)))
@@ -188,11 +194,12 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
     if not facts:
         return pl.DataFrame(schema=IMAGE_FILES.schema)
     frame = pl.concat([located.head(len(facts)), told], how="horizontal")
-    stated = catalog.table("images").select(*KEY, _rows="rows_px", _columns="columns_px").collect()
+    stated = catalog.table("images").select(*KEY, _rows="rows_px", _columns="columns_px", _official="path").collect()
     broken = catalog.table("broken_images").select(*KEY, known_problem="problem").collect()
     frame = frame.join(stated, on=KEY, how="left", maintain_order="left")
     frame = frame.join(broken, on=KEY, how="left", maintain_order="left").with_columns(
-        wrong_size=(pl.col("rows_px") != pl.col("_rows")) | (pl.col("columns_px") != pl.col("_columns")),
+        wrong_size=pl.when(pl.col("dataset").is_in(_synthetic(catalog))).then(_OTHER_SHAPE).otherwise(_OTHER_SIZE),
+        wrong_format=_OTHER_FORMAT,
         matches_published=pl.col("sha256") == pl.col("published_sha256"),
     )
     altered = (pl.col("status") == OK) & ~pl.col("matches_published").fill_null(value=True)
@@ -203,14 +210,31 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
     return IMAGE_FILES.shaped(frame)
 
 
-def _check_writable(catalog: Catalog) -> None:
-    """Raise CxrError CXR-602 where what is found could not be kept: before hours of looking, not after."""
-    aside = unfinished(catalog.folder.image_files)
-    with writing(catalog.folder.path):
-        try:
-            aside.touch()
-        finally:
-            aside.unlink(missing_ok=True)
+def _kind_named(path: pl.Expr) -> pl.Expr:
+    """The kind of file that a name promises, null where it promises none."""
+    suffix = path.str.extract(r"\.(\w+)$", 1).str.to_lowercase()
+    return suffix.replace_strict(_KINDS, default=None, return_dtype=pl.String)
+
+
+_KINDS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "dcm": "DICOM", "dicom": "DICOM"}
+# Bits a sample of the official PNGs; JPEG has 8 always, DICOM as many as its detector.
+_OFFICIAL_BITS = pl.when(pl.col("dataset") == "padchest").then(16).otherwise(8)
+_OTHER_FORMAT = (
+    (pl.col("kind") != _kind_named(pl.coalesce("member", "file")))
+    .fill_null(value=False)
+    .or_((pl.col("kind") != _kind_named(pl.col("_official"))).fill_null(value=False))
+    .or_((pl.col("kind") == "PNG") & (pl.col("bits") != _OFFICIAL_BITS))
+)
+_OTHER_SIZE = (pl.col("rows_px") != pl.col("_rows")) | (pl.col("columns_px") != pl.col("_columns"))
+# Of pictures that are drawn smaller than the tables say: but for rounding, the same proportions.
+_OTHER_SHAPE = (
+    pl.col("rows_px").cast(pl.Int64) * pl.col("_columns") - pl.col("columns_px").cast(pl.Int64) * pl.col("_rows")
+).abs() > pl.max_horizontal("_rows", "_columns")
+
+
+def _synthetic(catalog: Catalog) -> list[str]:
+    """The datasets of which `cxrdata synth` wrote the files."""
+    return catalog.table("datasets").filter(pl.col("synthetic")).select("dataset").collect()["dataset"].to_list()
 
 
 def _store(catalog: Catalog, rows: pl.DataFrame) -> None:
@@ -232,6 +256,7 @@ FLAGS = {
     "known_broken": pl.col("known_problem").is_not_null(),
     "wrong_size": pl.col("wrong_size"),
     "wrong_mode": pl.col("wrong_mode"),
+    "wrong_format": pl.col("wrong_format"),
     "constant": pl.col("constant"),
     "inverted": pl.col("inverted"),
     "same_bytes": pl.col("same_bytes_as").is_not_null(),

@@ -78,6 +78,8 @@ def decode_picture(data: bytes, needed: Needed | None) -> tuple[Image.Image, Ima
     """As `decode`, to a Pillow picture of mode `L`: what is resized next needs no array in between."""
     if len(data) > MOST_BYTES:
         raise CxrError("CXR-142", f"the file has {len(data):,} bytes")
+    if not data:
+        raise CxrError("CXR-141", "the file is empty")
     kind = next((name for mark, name in _SIGNATURES.items() if data.startswith(mark)), None)
     if kind is None:
         if data[_PREAMBLE : _PREAMBLE + len(DICOM_MARK)] != DICOM_MARK:
@@ -110,8 +112,6 @@ def check_size(rows: int, columns: int) -> None:
 
 
 def _not_an_image(data: bytes) -> str:
-    if not data:
-        return "the file is empty"
     if data[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "the file is a web page, usually that of a login"
     return f"the file begins with {data[:8]!r}: not PNG, JPEG or DICOM"

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     import urllib3
 
 CHUNK = 1 << 18
+_HEAD = 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_AT_MOST = 60.0
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
+# Attempts to reach a server that has not answered at all: most often this machine has no network.
+_UNANSWERED = 3
+_LOGIN_PAGE = "the server answers with a web page instead of the file, usually that of a login"
+_AGAIN = "run the same command again: it goes on with what has come"
 _WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 
 
@@ -74,6 +79,7 @@ class Download:
     manners: Manners = Manners()
     stop: threading.Event = field(default_factory=threading.Event)
     gained: Callable[[int], None] = lambda _: None
+    _answered: bool = field(default=False, init=False)
 
     def run(self) -> dict[str, Any]:
         """Get the file, or what is missing of it; {bytes, md5, sha256} of what lies at `target` then.
@@ -88,7 +94,7 @@ class Download:
                     self._forget()
                 self._receive()
                 seen = digests(self._part)
-                problem = difference(self.wanted, seen) or self._not_the_kind()
+                problem = self._not_the_kind() or difference(self.wanted, seen)
                 if problem is None:
                     sync_path(self._part)
                     self._part.replace(self.target)
@@ -131,8 +137,8 @@ class Download:
 
     def _receive(self) -> None:
         """Until the part is as long as the file is said to be."""
-        failures, last, most = 0, "", self._have()
-        while failures < self.manners.attempts:
+        failures, last, fix, most = 0, "", _AGAIN, self._have()
+        while failures < (self.manners.attempts if self._answered else min(self.manners.attempts, _UNANSWERED)):
             if failures:
                 self._sleep(self.manners.pause * 2 ** (failures - 1) * random.uniform(0.75, 1.25))  # noqa: S311
             try:
@@ -146,6 +152,10 @@ class Download:
                 self._sleep(refusal.wait)
             except _http_errors() as error:
                 last = _told(error)
+                if not self._answered:
+                    fix = (
+                        f"see whether this machine has a network, and whether it needs a proxy ($https_proxy); {_AGAIN}"
+                    )
             # More than ever: a server that ignores ranges and drops every connection must not keep us for ever.
             failures = 0 if self._have() > most else failures + 1
             most = max(most, self._have())
@@ -153,7 +163,7 @@ class Download:
             "CXR-134",
             f"{self.wanted.name} cannot be fetched: {last}",
             where=self.wanted.url,
-            fix="run the same command again: it goes on with what has come",
+            fix=fix,
         )
 
     def _sleep(self, seconds: float) -> None:
@@ -178,6 +188,7 @@ class Download:
             "GET", self.wanted.url, headers=headers, preload_content=False, redirect=True, retries=_redirects(),
             timeout=self.manners.timeout, decode_content=False,
         )  # fmt: skip
+        self._answered = True
         try:
             total = self._begin(answer, have)
             self._write(answer)
@@ -200,7 +211,7 @@ class Download:
                 wait=float(wait) if wait.isdigit() else 0.0,
             )
         if "text/html" in answer.headers.get("Content-Type", "").lower():
-            raise _Refused("the server answers with a web page instead of the file", is_final=True)
+            raise _Refused(_LOGIN_PAGE, is_final=True)
         length = answer.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
         if answer.status == 206:
@@ -213,6 +224,8 @@ class Download:
         elif have:
             self._forget()  # the range was ignored, or the file has changed: all of it comes
         if total is not None and self.wanted.bytes is not None and total < self.wanted.bytes:
+            if not have and _WEB_PAGE.match(answer.read(_HEAD, decode_content=False)):
+                raise _Refused(_LOGIN_PAGE, is_final=True)
             raise _Refused(f"the server has {total:,} bytes of it, {self.wanted.bytes:,} are published", is_final=True)
         tag = answer.headers.get("ETag", "")
         self._said.write_text(
@@ -244,14 +257,11 @@ class Download:
 
     def _not_the_kind(self) -> str | None:
         with self._part.open("rb") as file:
-            head = file.read(1024)
-        if self.wanted.starts_with and not head.removeprefix(b"\xef\xbb\xbf").startswith(
-            self.wanted.starts_with.encode()
-        ):
-            return (
-                "it is a web page" if _WEB_PAGE.match(head) else f"it does not begin with {self.wanted.starts_with!r}"
-            )
-        return None
+            head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
+        if _WEB_PAGE.match(head):
+            return "it is a web page, usually that of a login"
+        begins = head.startswith(self.wanted.starts_with.encode())
+        return None if begins else f"it does not begin with {self.wanted.starts_with!r}"
 
 
 class _Refused(Exception):  # noqa: N818
@@ -275,8 +285,27 @@ def _redirects() -> urllib3.Retry:
 
 
 def _told(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text.split("(", 1)[-1].rstrip(")") if text.startswith("(") else text.splitlines()[0]
+    """What an error of the network means, without the words of the library."""
+    from urllib3 import exceptions
+
+    cause: Exception = error
+    while isinstance(cause, exceptions.MaxRetryError | exceptions.ProxyError):
+        inner = cause.reason if isinstance(cause, exceptions.MaxRetryError) else cause.original_error
+        if not isinstance(inner, Exception):
+            break
+        cause = inner
+    system = re.search(r"\[Errno -?\d+\] ([^)\]]+)", str(cause))
+    if isinstance(cause, exceptions.NameResolutionError):
+        return "there is no connection: the server's name is not found"
+    if isinstance(cause, exceptions.NewConnectionError):
+        return f"there is no connection to the server{f': {system[1]}' if system else ''}"
+    if isinstance(cause, exceptions.ConnectTimeoutError):
+        return "there is no connection to the server: it does not answer"
+    if isinstance(cause, exceptions.SSLError):
+        return "there is no safe connection to the server: its certificate is not accepted"
+    if isinstance(cause, exceptions.ReadTimeoutError | TimeoutError):
+        return "the server has gone silent"
+    return "the connection broke"
 
 
 def digests(path: Path) -> dict[str, Any]:

@@ -34,13 +34,14 @@ def examine(file: ImageFile | None, *, with_hash: bool, quick: bool = False) -> 
         return {"status": MISSING, "message": "no file below the image root is this image"}
     facts: Facts = {}
     try:
+        facts = {"file_mtime_ns": file.path.stat().st_mtime_ns}
         if quick:
-            return _sized(file.size())
+            return facts | _sized(file.size())
         data = file.read()
-        facts = _sized(len(data))
+        facts |= _sized(len(data))
         if with_hash:
             facts["sha256"] = hashlib.sha256(data).hexdigest()
-        return facts | (_picture(data) if data else {})
+        return facts | _picture(data)
     except FileNotFoundError:
         return {"status": MISSING, "message": "the file is gone"}
     except OSError as error:

@@ -55,12 +55,14 @@ def export_images(
     kind: str = "png",
     replace: bool = False,
     tell: Callable[[int, int], None] = lambda _done, _total: None,
+    tell_idle: Callable[[int], None] = lambda _idle: None,
 ) -> Exported:
     """Write the images of `frame` (dataset, image_id) below `out`.
 
     layout: `plain` `<dataset>/<image_id>`; `chexploration` the folder `preproc_<side>x<side>` of its sample files;
     `ped_vs_adults` its folders by dataset, and a table a dataset with its columns dirname and filename. kind: `png` or
     `jpeg`. Files that are there stay unless `replace`, so an interrupted export continues.
+    `tell` hears files done and in all, `tell_idle` before it how many of them were there.
     Raises CxrError: CXR-149 not in the store, CXR-502 no place in the layout for any, CXR-602 not writable.
     """
     images = catalog.table("images").select(*KEY, "path").collect()
@@ -77,13 +79,14 @@ def export_images(
             fix=f"layouts: {', '.join(LAYOUTS)}",
         )
     there = 0
-    with writing(out):
+    with writing(out, option="DIR", told=str(out)):
         for done, (name, position) in enumerate(zip(named["file"], store.positions(named), strict=True), 1):
             path = out / _safe(name)
             if path.is_file() and not replace:
                 there += 1
             else:
                 _write(path, encoded(store[int(position)], kind))
+            tell_idle(there)
             tell(done, named.height)
         tables = _write_tables(named, out) if layout == "ped_vs_adults" else []
     return Exported(named.height - there, there, left_out, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,52 @@ from cxrdata.resources import data_folder
 from cxrdata.tomlfile import read_toml
 
 FILE_NAME = "phantom_norms.toml"
+
+
+class _WrongNormError(Exception):
+    """A value that no chest can be drawn by, in words."""
+
+
+def _number(
+    value: object,
+    name: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """A finite number within bounds. Raises _WrongNormError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _WrongNormError(f"{name} = {value!r}: a number is needed")
+    for bound, holds, words in (
+        (least, least is None or value >= least, "at least"),
+        (above, above is None or value > above, "above"),
+        (below, below is None or value < below, "below"),
+        (most, most is None or value <= most, "at most"),
+    ):
+        if not holds:
+            raise _WrongNormError(f"{name} = {value!r}: it must be {words} {bound}")
+    return float(value)
+
+
+def _ratios(row: dict[str, Any]) -> tuple[float, float, float, float]:
+    """age, mean, sd, limit of a row."""
+    age = _number(row["age_years"], "[[cardiothoracic_ratio]] age_years", least=0.0)
+    at = f"[[cardiothoracic_ratio]] of age {age:g}:"
+    mean = _number(row["mean"], f"{at} mean", above=0.0, below=1.0)
+    sd = _number(row["sd"], f"{at} sd", least=0.0)
+    return age, mean, sd, _number(row["limit"], f"{at} limit (of a mean of {mean:g})", above=mean, below=1.0)
+
+
+def _look(name: str, values: dict[str, Any]) -> Look:
+    bounds: dict[str, dict[str, float]] = {
+        "contrast": {"above": 0.0}, "spread": {"least": 0.0}, "noise": {"least": 0.0}, "border": {"least": 0.0, "most": 1.0},
+    }  # fmt: skip
+    look = Look(**values)
+    for key, value in values.items():
+        _number(value, f"[look.{name}] {key}", **bounds.get(key, {}))
+    return look
 
 
 @dataclass(frozen=True)
@@ -46,7 +93,14 @@ class Norms:
         content, _ = read_toml(path)
         try:
             return cls._of(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except _WrongNormError as error:
+            raise CxrError(
+                "CXR-505",
+                str(error),
+                where=path.name,
+                fix=f"compare with metadata/{FILE_NAME}, which says what each is",
+            ) from error
+        except (KeyError, TypeError, AttributeError) as error:
             raise CxrError(
                 "CXR-505",
                 f"the norms lack or misspell {error}",
@@ -57,20 +111,32 @@ class Norms:
     @classmethod
     def _of(cls, content: dict[str, Any]) -> Norms:
         heart = content["heart"]
-        low, high = (float(value) for value in heart["enlarged_above_limit"])
-        ratios = sorted(
-            (float(row["age_years"]), float(row["mean"]), float(row["sd"]), float(row["limit"]))
-            for row in content["cardiothoracic_ratio"]
-        )
+        above = heart["enlarged_above_limit"]
+        if not isinstance(above, list) or len(above) != 2:
+            raise _WrongNormError(f"[heart] enlarged_above_limit = {above!r}: two numbers are needed, from and to")
+        low, high = (_number(value, "[heart] enlarged_above_limit", least=0.0, below=1.0) for value in above)
+        if low > high:
+            raise _WrongNormError(f"[heart] enlarged_above_limit = {above!r}: the first is to be the smaller")
+        if not isinstance(heart["labels_enlarge"], bool):
+            raise _WrongNormError(f"[heart] labels_enlarge = {heart['labels_enlarge']!r}: true or false is needed")
+        ratios = sorted(_ratios(row) for row in content["cardiothoracic_ratio"])
         if not ratios:
             raise KeyError("cardiothoracic_ratio")
+        if len({age for age, *_ in ratios}) < len(ratios):
+            raise _WrongNormError("[[cardiothoracic_ratio]] has two rows of one age")
+        long_side = content["frame"]["long_side"]
+        if not isinstance(long_side, int):
+            raise _WrongNormError(f"[frame] long_side = {long_side!r}: a whole number is needed")
         return cls(
             tuple(ratios),
-            float(heart["ap_factor"]),
+            _number(heart["ap_factor"], "[heart] ap_factor", above=0.0),
             (low, high),
-            bool(heart["labels_enlarge"]),
-            int(content["frame"]["long_side"]),
-            {name: Look(**look) for name, look in {"default": content["look"]["default"], **content["look"]}.items()},
+            heart["labels_enlarge"],
+            int(_number(long_side, "[frame] long_side", least=8)),
+            {
+                name: _look(name, look)
+                for name, look in {"default": content["look"]["default"], **content["look"]}.items()
+            },
         )
 
     def look(self, dataset: str) -> Look:
@@ -87,4 +153,8 @@ class Norms:
         mean, sd, limit = self.ratio_at(age)
         normal = min(float(rng.normal(mean, sd)), limit)
         above = float(rng.uniform(*self.enlarged_above_limit))
-        return limit + above if enlarged and self.labels_enlarge else normal
+        return limit + above if self.enlarges(enlarged) else normal
+
+    def enlarges(self, labelled: bool) -> bool:  # noqa: FBT001 - what a label says
+        """Whether a heart that is labelled so, or not, is drawn enlarged."""
+        return labelled and self.labels_enlarge

@@ -6,7 +6,9 @@ import base64
 import html
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from cxrdata.images.roots import ImageRoots
 from cxrdata.images.sources import files_of, locate
 from cxrdata.images.store import KEY, ImageStore
 from cxrdata.store.publish import writing
+from cxrdata.wording import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,8 +32,12 @@ if TYPE_CHECKING:
 MOST_SHOWN = 400
 _SHEET_COLUMNS = 8
 _CAPTION_PX = 14
+# Small images stand as far apart as their captions need, up to this; longer ones are broken into lines.
+_CAPTION_WIDTH = 160
+_CAPTION_GAP = 4
 _BATCH = 256
 UNKNOWN = "unknown"
+_NO_FILE, _NOT_IN_STORE, _NOT_DECODED = "without a file", "not in the store", "could not be decoded"
 
 
 def pixels_of(
@@ -51,7 +58,7 @@ def pixels_of(
     place = Frame(side, "pad")
     if store is not None:
         rows = store.held(frame.select(KEY).with_row_index("_at"))
-        reasons = ["not in the store"] * frame.height
+        reasons = [_NOT_IN_STORE] * frame.height
         for at, position in zip(rows["_at"].to_list(), store.positions(rows).tolist(), strict=True):
             out[at] = store[position] if store.side == side else resize(store[position], place)
             reasons[at] = ""
@@ -59,7 +66,7 @@ def pixels_of(
     located = locate(catalog, frame, roots or ImageRoots.load())
     for at, file in enumerate(files_of(located)):
         if file is None:
-            reasons[at] = "no file was found"
+            reasons[at] = _NO_FILE
             continue
         try:
             decode_into(file.read(), place, out[at])
@@ -83,6 +90,13 @@ def captions_of(frame: pl.DataFrame, reasons: Sequence[str] = ()) -> list[str]:
     return found
 
 
+def sheet_summary(reasons: Sequence[str]) -> str:
+    """How many pictures of a sheet are drawn, and why others are black."""
+    lacking = Counter(reason if reason in (_NO_FILE, _NOT_IN_STORE) else _NOT_DECODED for reason in reasons if reason)
+    drawn = counted(len(reasons) - lacking.total(), "picture")
+    return ", ".join([f"{drawn} drawn", *(f"{n:,} {reason}" for reason, n in sorted(lacking.items()))])
+
+
 def write_sheet(pixels: Grey, captions: Sequence[str], out: Path, *, columns: int = _SHEET_COLUMNS) -> None:
     """A contact sheet as `.png` or as `.html` (one file, nothing loaded from elsewhere).
 
@@ -91,9 +105,9 @@ def write_sheet(pixels: Grey, captions: Sequence[str], out: Path, *, columns: in
     suffix = out.suffix.lower()
     if suffix not in (".png", ".html"):
         raise CxrError(
-            "CXR-502", f"a contact sheet cannot be written as {out.suffix!r}", fix="--out sheet.png or .html"
+            "CXR-502", f"a contact sheet cannot be written as {out.suffix!r}", fix="--sheet sheet.png or .html"
         )
-    with writing(out):
+    with writing(out, option="--sheet", told=str(out)):
         if suffix == ".png":
             draw_sheet(pixels, captions, columns).save(out)
         else:
@@ -101,22 +115,41 @@ def write_sheet(pixels: Grey, captions: Sequence[str], out: Path, *, columns: in
 
 
 def draw_sheet(pixels: Grey, captions: Sequence[str], columns: int = _SHEET_COLUMNS) -> Image.Image:
-    """A contact sheet as a picture."""
+    """A contact sheet as a picture. Captions are never cut: cells grow with them."""
     from PIL import Image, ImageDraw
 
     n, side = len(pixels), pixels.shape[1]
     columns = max(1, min(columns, n))
-    height = side + _CAPTION_PX
-    sheet = Image.new("L", (columns * side, max(1, math.ceil(n / columns)) * height))
+    sheet = Image.new("L", (1, 1))
+    measure = ImageDraw.Draw(sheet).textlength
+    widest = max((measure(caption) for caption in captions), default=0)
+    width = max(side, min(math.ceil(widest) + _CAPTION_GAP, _CAPTION_WIDTH))
+    lines = [_wrapped(caption, width - _CAPTION_GAP, measure) for caption in captions]
+    height = side + _CAPTION_PX * max((len(wrapped) for wrapped in lines), default=1)
+    sheet = Image.new("L", (columns * width, max(1, math.ceil(n / columns)) * height))
     draw = ImageDraw.Draw(sheet)
-    for at, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
-        left, top = at % columns * side, at // columns * height
+    for at, (image, wrapped) in enumerate(zip(pixels, lines, strict=True)):
+        left, top = at % columns * width, at // columns * height
         sheet.paste(Image.fromarray(image), (left, top))
-        fitting = caption
-        while fitting and draw.textlength(fitting) > side - 4:
-            fitting = fitting[:-1]
-        draw.text((left + 2, top + side + 1), fitting, fill=255)
+        for line, text in enumerate(wrapped):
+            draw.text((left + 2, top + side + 1 + line * _CAPTION_PX), text, fill=255)
     return sheet
+
+
+def _wrapped(caption: str, width: float, measure: Callable[[str], float]) -> list[str]:
+    """A caption in lines that fit, broken between words where there are any; nothing of it is left out."""
+    lines = [""]
+    for word in re.findall(r"\S+\s*", caption):
+        if measure((lines[-1] + word).rstrip()) <= width:
+            lines[-1] += word
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and measure((lines[-1] + letter).rstrip()) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line.rstrip() for line in lines]
 
 
 def _sheet_html(pixels: Grey, captions: Sequence[str]) -> str:

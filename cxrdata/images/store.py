@@ -12,9 +12,9 @@ A shard is named by its content, so a store that is rebuilt never changes a file
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +57,18 @@ class ImageStore:
     """A finished store, opened for reading: a map-style dataset whose items are images of shape (side, side).
 
     Position i is row i of `index`, or of the `keys` it was narrowed to. Cheap to pickle: each process maps the shards
-    anew. Batches are read with `read`, into a buffer that can be used again and again.
+    anew. Batches are read with `read`, into a buffer that can be used again and again. Reading is numpy alone: Polars,
+    whose threads a forked process lacks, would wait for ever in a worker of torch's DataLoader.
     """
+
+    index: pl.DataFrame
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises CxrError CXR-148 where there is no finished store."""
         self.folder = StoreFolder(Path(path))
         try:
             self.manifest: dict[str, Any] = json.loads(self.folder.manifest.read_text(encoding="utf-8"))
-            self.index = pl.read_parquet(self.folder.index)
+            index = pl.read_parquet(self.folder.index)
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise CxrError(
                 "CXR-148",
@@ -80,6 +83,16 @@ class ImageStore:
                 where=str(path),
                 fix="build it anew, or use the cxrdata that wrote it",
             )
+        self._point_at(index)
+
+    def _point_at(self, index: pl.DataFrame) -> None:
+        """Take the rows of an index as the positions: number of the shard, and row in it, of each."""
+        self.index = index
+        self._shards = [str(entry["file"]) for entry in self.manifest["shards"]]
+        numbers = {name: number for number, name in enumerate(self._shards)}
+        shard = index["shard"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
+        self._places: tuple[NDArray[np.int64], NDArray[np.int64]] = (shard, index["row"].cast(pl.Int64).to_numpy())
+        self._maps: list[Grey | None] = [None] * len(self._shards)
 
     @property
     def side(self) -> int:
@@ -91,10 +104,14 @@ class ImageStore:
         return pl.read_parquet(self.folder.refused)
 
     def __len__(self) -> int:
-        return self.index.height
+        return len(self._places[0])
 
     def __getitem__(self, position: int) -> Grey:
-        """One image, shape (side, side): a view into the file, read when it is looked at."""
+        """One image, shape (side, side): a view into the file, read when it is looked at.
+
+        Raises IndexError for a position that is not there, TypeError for what is no whole number.
+        """
+        position = operator.index(position)
         shard, row = self._places
         image: Grey = self._mapped(int(shard[position]))[row[position]]
         return image
@@ -106,9 +123,11 @@ class ImageStore:
     def read(self, positions: Sequence[int] | NDArray[np.integer], out: Grey | None = None) -> Grey:
         """Images in the order of `positions`: shape (n, side, side), in the first n places of `out` if given.
 
-        Raises IndexError for a position that is not there, ValueError for an `out` that does not fit.
+        `positions` may be a mask: a boolean for each image of the store, of which those that are true are read.
+        Raises IndexError for a position that is not there, for a mask of another length and for what is no whole number;
+        ValueError for an `out` that does not fit.
         """
-        at = np.asarray(positions, dtype=np.int64)
+        at = self._positions(positions)
         if out is None:
             out = np.empty((len(at), self.side, self.side), dtype=np.uint8)
         batch = out[: len(at)]
@@ -119,6 +138,22 @@ class ImageStore:
         for place, shard, row in zip(batch, shards[at].tolist(), rows[at].tolist(), strict=True):
             place[...] = self._mapped(shard)[row]
         return batch
+
+    def _positions(self, wanted: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """What `read` was asked for, as numpy would index with it."""
+        at = np.asarray(wanted)
+        if at.ndim != 1:
+            message = f"positions must be a list of whole numbers, not an array of shape {at.shape}"
+            raise IndexError(message)
+        if at.dtype == bool and len(at):
+            if len(at) != len(self):
+                message = f"the mask has {len(at):,} values and the store {counted(len(self), 'image')}"
+                raise IndexError(message)
+            return np.flatnonzero(at)
+        if len(at) and not np.issubdtype(at.dtype, np.integer):
+            message = f"positions must be whole numbers, not {at.dtype}"
+            raise IndexError(message)
+        return at.astype(np.int64)
 
     def positions(self, frame: pl.DataFrame) -> NDArray[np.int64]:
         """The position of each row of a frame with `dataset` and `image_id`.
@@ -145,23 +180,8 @@ class ImageStore:
     def only(self, frame: pl.DataFrame) -> ImageStore:
         """The same store narrowed to the rows of a frame, in their order. Raises as `positions` does."""
         narrowed = ImageStore(self.folder.path)
-        narrowed.index = self.index[self.positions(frame)]
+        narrowed._point_at(self.index[self.positions(frame)])
         return narrowed
-
-    @cached_property
-    def _shards(self) -> list[str]:
-        return [entry["file"] for entry in self.manifest["shards"]]
-
-    @cached_property
-    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Number of the shard, and row in it, of each position."""
-        numbers = {name: number for number, name in enumerate(self._shards)}
-        shard = self.index["shard"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
-        return shard, self.index["row"].cast(pl.Int64).to_numpy()
-
-    @cached_property
-    def _maps(self) -> list[Grey | None]:
-        return [None] * len(self._shards)
 
     def _mapped(self, number: int) -> Grey:
         found = self._maps[number]
@@ -173,6 +193,10 @@ class ImageStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("folder", "manifest", "index")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._point_at(self.index)
 
     def __repr__(self) -> str:
         return f"<ImageStore {self.folder.path}: {counted(len(self), 'image')} of {self.side} by {self.side}>"

@@ -65,6 +65,7 @@ IMAGE_FILES = Registered(
         "member": (pl.String, "Its name inside that archive; null for a plain file."),
         "n_files": (pl.Int64, "Files below the root that are this image; over 1, the one in `file` was checked."),
         "file_bytes": (pl.Int64, "Its size."),
+        "file_mtime_ns": (pl.Int64, "When it, or the archive that holds it, was changed: nanoseconds since 1970."),
         "sha256": (pl.String, "SHA-256 of the file; with --hash."),
         "matches_published": (
             pl.Boolean,
@@ -75,10 +76,17 @@ IMAGE_FILES = Registered(
         "bits": (pl.Int64, "Bits a sample."),
         "rows_px": (pl.Int64, "Height of the picture."),
         "columns_px": (pl.Int64, "Width of the picture."),
-        "wrong_size": (pl.Boolean, "Whether that is not the size that `images` states; null where it states none."),
+        "wrong_size": (
+            pl.Boolean,
+            "Whether that is not the size that `images` states (synthetic: not its proportions); null where it states none.",
+        ),
         "wrong_mode": (
             pl.Boolean,
             "Whether there are colours, a palette or alpha, where the datasets publish one channel of grey.",
+        ),
+        "wrong_format": (
+            pl.Boolean,
+            "Whether it is no PNG, JPEG or DICOM as its name and the official files are, or a PNG of other than 8 bits (PadChest 16).",
         ),
         "pixel_mean": (pl.Float64, "Mean of the picture in 8-bit grey, 0 black to 255 white."),
         "pixel_sd": (pl.Float64, "Standard deviation of the same."),

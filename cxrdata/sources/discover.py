@@ -29,6 +29,8 @@ _KINDS = {
     ".dicom": "dicom",
     ".dcm": "dicom",
 }
+# What `cxrdata synth --images` puts beside a dataset's files: what was drawn. It is no dataset's.
+TRUTH_FILE = "phantoms.csv"
 # Folders that hold nothing but images, hundreds of thousands of them, are not walked.
 _IMAGES_ONLY = re.compile(r"(patient\d+|study\d+|p\d{2}|p\d{8}|s\d{8}|images?(_\d+)?|files|\d{1,2})$")
 
@@ -120,7 +122,7 @@ def _claims_below(registry: Registry, root: Path, unclaimed: list[str]) -> list[
             dicom.append((file, name))
         elif claim := _recognise(sources, file, name):
             claims.append(claim)
-        elif kind == "csv":
+        elif kind == "csv" and PurePosixPath(name).name != TRUTH_FILE:
             unclaimed.append(name)
     return claims + list(_nearest_owner(claims, dicom))
 

@@ -11,8 +11,10 @@ import pytest
 from said import Said, is_one_block
 
 import cxrdata
+from cxrdata.cli import images_store
 from cxrdata.cli.main import run
-from cxrdata.errors import CxrError
+from cxrdata.errors import CxrError, Exit
+from cxrdata.images.roots import roots_file
 from cxrdata.images.store import ImageStore
 
 Say = Callable[..., Said]
@@ -70,8 +72,48 @@ def test_build_says_what_it_did_and_continues(ask: Say, tmp_path: Path) -> None:
     assert first.code == 0
     n = len(ImageStore(tmp_path / "store"))
     assert f"{n} images: {n} decoded" in first.err
-    assert f"0 decoded (0/s), {n} as they were, 0 refused" in ask(*asked).err
+    assert f"0 decoded, {n} as they were, 0 refused" in ask(*asked).err
     assert ask(*asked, "--quiet").err == ""
+
+
+def test_an_empty_mount_point_empties_no_store(ask: Say, store: Path, tmp_path: Path) -> None:
+    before = (store / "index.parquet").read_bytes()
+    asked = ("build", "--size", "32", "--dataset", "nih", "--workers", "1", "--root", f"nih={tmp_path}", "--out")
+    for out in (store, tmp_path / "new"):
+        said = ask(*asked, str(out), "-q")
+        is_one_block(said, "CXR-147")
+        assert said.code == Exit.ENVIRONMENT
+        assert f"--root nih_cxr14=PATH, {roots_file()}" in said.err
+    assert (store / "index.parquet").read_bytes() == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_narrower_question_adds_and_prunes_only_when_asked(ask: Say, tmp_path: Path) -> None:
+    asked = ("build", "--size", "8", "--out", str(tmp_path / "store"), "--workers", "1", "--dataset", "nih")
+    assert ask(*asked).code == 0
+    n = len(ImageStore(tmp_path / "store"))
+    first = ("--where", "image_id = (SELECT min(image_id) FROM images WHERE dataset = 'nih_cxr14')")
+    assert f"{n - 1} images of the store not asked for: they stay; --prune leaves them out" in ask(*asked, *first).err
+    assert len(ImageStore(tmp_path / "store")) == n
+    assert f"{n - 1} images of the store not asked for: left out" in ask(*asked, *first, "--prune").err
+    assert len(ImageStore(tmp_path / "store")) == 1
+
+
+def test_an_exact_store_is_another(ask: Say, tmp_path: Path) -> None:
+    asked = ("build", "--size", "8", "--out", str(tmp_path / "store"), "--workers", "1", "--dataset", "nih", "-q")
+    assert ask(*asked, "--exact").code == 0
+    assert ImageStore(tmp_path / "store").manifest["exact"] is True
+    is_one_block(ask(*asked), "CXR-502")
+
+
+def test_the_rate_is_that_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr(images_store.time, "monotonic", lambda: next(clock))
+    said: list[str] = []
+    rate = images_store._Rate(said.append)
+    rate.idle(900)
+    rate.tell(1000, 1500)
+    assert said == ["1,000 of 1,500 images, 10/s, 0:50 left"]  # of the thousand, a hundred in ten seconds
 
 
 def test_every_drawn_image_is_in_the_store_or_refused(store: Path, drawn: Path) -> None:
@@ -168,7 +210,7 @@ def test_show_draws_from_files_and_from_a_store(ask: Say, store: Path, tmp_path:
     query = "SELECT dataset, image_id, age_years FROM images WHERE dataset = 'nih_cxr14' ORDER BY image_id LIMIT 3"
     for wishes in ((), ("--store", str(store))):
         out = tmp_path / f"sheet{len(wishes)}.png"
-        assert "3 pictures drawn" in ask("show", query, "--sheet", str(out), "--size", "32", *wishes).err
+        assert f"{out}: 3 pictures drawn" in ask("show", query, "--sheet", str(out), "--size", "32", *wishes).err
     from cxrdata.images.decode import decode
 
     files, stored = (decode((tmp_path / f"sheet{n}.png").read_bytes()).pixels.astype(int) for n in (0, 2))

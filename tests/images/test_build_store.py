@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from cxrdata.engines import Engine
 from cxrdata.errors import CxrError
 from cxrdata.images import build, shards
 from cxrdata.images.build import StoreReport, StoreRequest, build_store
@@ -124,21 +125,21 @@ def test_refused_images_cost_nothing_else(make: Make, tmp_path: Path, located: p
         path=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise("path"),
     )
     report = make(located=missing)
-    assert (report.decoded, report.refused) == (10, 4)
+    assert (report.images, report.decoded, report.reused, report.refused) == (10, 6, 0, 4)
     store = ImageStore(tmp_path / "store")
     assert len(store) == 6
     assert store.refused["code"].to_list() == ["CXR-141", "CXR-140", "CXR-147", "CXR-147"]
     assert store.manifest["refused"] == {"CXR-140": 1, "CXR-141": 1, "CXR-147": 2}
     assert all(store.refused["reason"].str.len_chars() > 10)
     again = make(located=missing)
-    assert again.decoded == 2  # what was missing is looked for again, what is broken is known
+    assert (again.decoded, again.reused, again.refused) == (0, 6, 4)
 
 
 def test_two_workers_write_the_same_bytes(make: Make, tmp_path: Path) -> None:
     make()
     one = contents(tmp_path / "store")
     shutil.rmtree(tmp_path / "store")
-    assert make(workers=2).decoded == 10
+    assert make(engine=Engine(workers=2)).decoded == 10
     assert contents(tmp_path / "store") == one
 
 
@@ -164,6 +165,138 @@ def test_a_damaged_shard_is_made_again(damage: Callable[[Path], object], make: M
     assert contents(tmp_path / "store") == before
 
 
+def without_files(located: pl.DataFrame, *rows: int) -> pl.DataFrame:
+    """As `locate` has it when some files are gone."""
+    return located.with_columns(path=pl.when(pl.int_range(pl.len()).is_in(rows)).then(None).otherwise("path"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pixels_are_kept_whose_file_is_gone(make: Make, tmp_path: Path, located: pl.DataFrame, workers: int) -> None:
+    make()
+    before = contents(tmp_path / "store")
+    path_of(located, 1).unlink()
+    report = make(located=without_files(located, 3, 4, 5), engine=Engine(workers=workers))
+    assert (report.images, report.decoded, report.reused, report.kept, report.refused) == (10, 0, 6, 4, 0)
+    assert contents(tmp_path / "store") == before
+    assert (make(located=without_files(located, 3)).kept, make().reused) == (
+        2,
+        9,
+    )  # those that are back are as they were
+
+
+def test_pixels_are_kept_whose_changed_file_cannot_be_read(
+    make: Make, tmp_path: Path, located: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    before = contents(tmp_path / "store")
+    os.utime(path_of(located, 4), (1, 1))
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path == path_of(located, 4):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert (make().kept, make().kept) == (1, 1)
+    monkeypatch.undo()
+    assert contents(tmp_path / "store") == before
+    assert make().decoded == 1
+
+
+def test_a_share_that_is_not_mounted_leaves_the_store_as_it_was(
+    make: Make, tmp_path: Path, located: pl.DataFrame
+) -> None:
+    other = located.with_columns(dataset=pl.lit("padchest"))
+    both = pl.concat([located, other])
+    make(located=both)
+    before = contents(tmp_path / "store")
+    with pytest.raises(CxrError, match=r"any of the 10 images of padchest .* the store has images of it") as error:
+        make(located=pl.concat([located[:4], without_files(other, *range(10))]), prune=True)
+    assert error.value.code == "CXR-147"
+    assert contents(tmp_path / "store") == before
+    assert make(located=both).reused == 20
+
+
+def test_a_first_build_without_any_file_is_an_error_and_makes_nothing(
+    make: Make, tmp_path: Path, located: pl.DataFrame
+) -> None:
+    with pytest.raises(CxrError, match="no file was found of any of the 10 images of nih_cxr14") as error:
+        make(located=without_files(located, *range(10)))
+    assert error.value.code == "CXR-147"
+    assert not (tmp_path / "store").exists()
+    other = located.with_columns(dataset=pl.lit("padchest"))
+    assert make(located=pl.concat([located, without_files(other, *range(10))])).refused == 10  # it never had any
+
+
+def test_images_not_asked_for_stay(make: Make, tmp_path: Path, located: pl.DataFrame) -> None:
+    path_of(located, 0).write_text("<html>login</html>")
+    make()
+    before = contents(tmp_path / "store")
+    report = make(located=located[6:8])
+    assert (report.images, report.reused, report.others, report.left_out) == (2, 2, 8, 0)
+    assert contents(tmp_path / "store") == before
+    shutil.rmtree(tmp_path / "store")
+    make(located=located[5:])
+    assert make(located=located[:5]).others == 5
+    assert contents(tmp_path / "store") == before  # in whatever order they were asked for
+    path_of(located, 9).unlink()  # what is not asked for is not looked for
+    assert make(located=located[:2]).others == 8
+    assert contents(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize("share", [(1, 1), (1, 2)])
+def test_pruning_leaves_out_what_is_not_asked_for(
+    share: tuple[int, int], make: Make, tmp_path: Path, located: pl.DataFrame
+) -> None:
+    make(located=located[6:8])
+    narrow = contents(tmp_path / "store")
+    make()
+    report = make(located=located[6:8], prune=True, share=share)
+    assert (report.images, report.reused, report.others, report.left_out) == (2, 2, 0, 8)
+    assert len(ImageStore(tmp_path / "store")) == 2
+    assert make(located=located[6:8]).others == 0  # they have not come back
+    assert contents(tmp_path / "store") == narrow
+
+
+@pytest.mark.parametrize("broken", ["part", "shard"])
+def test_what_is_not_asked_for_and_damaged(make: Make, tmp_path: Path, located: pl.DataFrame, broken: str) -> None:
+    make()
+    before = contents(tmp_path / "store")
+    for path in (tmp_path / "store").glob("parts/00002-*" if broken == "part" else "shard-00002-*"):
+        path.write_bytes(b"damaged")
+    report = make(located=located[:2])
+    assert report.others == 8
+    if broken == "part":  # the index still says where the pixels are
+        assert contents(tmp_path / "store") == before
+        return
+    store = ImageStore(tmp_path / "store")
+    assert store.refused["image_id"].to_list() == located["image_id"][6:9].to_list()
+    assert store.refused["reason"].str.contains("ask for it again").all()
+    assert make().decoded == 3
+    assert contents(tmp_path / "store") == before
+
+
+def test_shares_of_a_store_with_other_images(make: Make, tmp_path: Path, located: pl.DataFrame) -> None:
+    make()
+    whole = contents(tmp_path / "store")
+    shutil.rmtree(tmp_path / "store")
+    make(located=located[2:5])
+    for share in ((3, 3), (1, 3), (2, 3)):
+        report = make(share=share)
+    assert report.missing_shards == 0
+    assert make(located=located[:1]).others == 9
+    assert contents(tmp_path / "store") == whole
+
+
+def test_progress_tells_work_from_what_was_there(make: Make, located: pl.DataFrame, tmp_path: Path) -> None:
+    make(located=located[:4])
+    idle: list[int] = []
+    request = StoreRequest(tmp_path / "store", located, FRAME, shard_bytes=3 * 32 * 32)
+    build_store(request, tell_idle=idle.append)
+    assert idle == [0, 3, 4, 4, 4, 4, 4, 4, 4]  # a whole shard, then one image more, then six that were read
+
+
 def test_progress_counts_every_image(located: pl.DataFrame, tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     request = StoreRequest(tmp_path / "store", located, FRAME, shard_bytes=3 * 32 * 32)
@@ -173,7 +306,10 @@ def test_progress_counts_every_image(located: pl.DataFrame, tmp_path: Path) -> N
 
 def test_a_store_of_another_frame_is_left_alone(make: Make) -> None:
     make()
-    with pytest.raises(CxrError, match="not 64") as error:
+    for frame, told in ((Frame(64), "not of side 64"), (Frame(32, exact=True), "by 'squash' --exact")):
+        with pytest.raises(CxrError, match=told):
+            make(frame=frame)
+    with pytest.raises(CxrError, match="not of side 64") as error:
         make(frame=Frame(64))
     assert error.value.code == "CXR-502"
 
@@ -190,20 +326,20 @@ def test_a_folder_of_other_files_is_left_alone(make: Make, tmp_path: Path) -> No
 def test_a_full_disk_ends_the_build_and_keeps_what_was_finished(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real, seen = np.save, []
+    real, seen = shards.sha256_file, []
 
-    def full(file: object, pixels: Grey) -> None:
+    def full(path: Path) -> str:
         if len(seen) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen.append(None)
-        real(file, pixels)  # type: ignore[arg-type]
+        return real(path)
 
-    monkeypatch.setattr(shards.np, "save", full)
+    monkeypatch.setattr(shards, "sha256_file", full)
     with pytest.raises(CxrError, match="No space left") as error:
         make()
     assert error.value.code == "CXR-602"
     assert not list((tmp_path / "store").glob("*.unfinished"))
-    monkeypatch.setattr(shards.np, "save", real)
+    monkeypatch.setattr(shards, "sha256_file", real)
     assert make().reused == 6
 
 

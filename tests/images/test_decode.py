@@ -13,7 +13,10 @@ from PIL import Image
 
 from cxrdata.errors import CxrError
 from cxrdata.images.decode import Grey, decode
+from cxrdata.images.examine import examine
 from cxrdata.images.resize import Frame
+from cxrdata.images.sources import ImageFile
+from cxrdata.schemas.registered import TRUNCATED
 
 Encode = Callable[..., bytes]
 
@@ -111,6 +114,16 @@ def test_files_cut_short(kind: str, share: float, chest: Grey, encoded: Encode) 
     assert refused(data[: int(share * len(data))]) == "CXR-141"
 
 
+def test_an_empty_file_is_cut_short_to_build_and_check_alike(tmp_path: Path) -> None:
+    assert refused(b"") == "CXR-141"
+    path = tmp_path / "empty.png"
+    path.touch()
+    for quick in (False, True):
+        found = examine(ImageFile("nih_cxr14", path.name, path), with_hash=False, quick=quick)
+        assert found.pop("file_mtime_ns") == path.stat().st_mtime_ns
+        assert found == {"file_bytes": 0, "status": TRUNCATED, "message": "CXR-141: the file is empty"}
+
+
 def test_a_flipped_byte_is_no_picture(chest: Grey, encoded: Encode) -> None:
     data = bytearray(encoded(chest))
     data[len(data) // 2] ^= 0xFF
@@ -118,7 +131,7 @@ def test_a_flipped_byte_is_no_picture(chest: Grey, encoded: Encode) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"<!DOCTYPE html><html>login</html>", b"version https://git-lfs", b"GIF89a" + bytes(300)]
+    "data", [b"<!DOCTYPE html><html>login</html>", b"version https://git-lfs", b"GIF89a" + bytes(300)]
 )
 def test_other_files(data: bytes) -> None:
     assert refused(data) == "CXR-140"

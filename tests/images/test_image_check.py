@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_each_trouble_is_told_apart(catalog: Path, tmp_path: Path) -> None:
     files = {
         0: whole,
         1: png(2, side=SIDE, mode="RGBA"),
-        2: png(3, side=512),
+        2: saved(Image.open(io.BytesIO(png(3, side=512))).crop((0, 0, 512, 480))),
         3: whole[: len(whole) // 2],
         4: b"",
         5: b"<html>log in</html>",
@@ -85,20 +86,8 @@ def test_each_trouble_is_told_apart(catalog: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert told[5]["message"] == "CXR-140: the file is a web page, usually that of a login"
     assert [row["wrong_mode"] for row in told] == [False, True, False, None, None, None, *[False] * 4, None, None]
-    assert [row["wrong_size"] for row in told] == [
-        False,
-        False,
-        True,
-        None,
-        None,
-        None,
-        False,
-        False,
-        True,
-        False,
-        None,
-        None,
-    ]
+    # The catalog is synthetic: a picture that is drawn smaller, such as the ninth, is not wrong.
+    assert [row["wrong_size"] for row in told] == [False, False, True, *[None] * 3, *[False] * 4, None, None]
     assert [row["constant"] for row in told].count(True) == 1 and told[6]["constant"]
     first, copy = f"nih_cxr14:{ids[0]}", f"nih_cxr14:{ids[8]}"
     assert [row["same_bytes_as"] for row in told] == [first, *[None] * 6, first, *[None] * 4]
@@ -157,7 +146,77 @@ def test_a_second_check_replaces_its_images_and_keeps_the_others(catalog: Path, 
     kept = pl.read_parquet(catalog / "image_files.parquet")
     assert kept["status"].to_list() == ["missing", "ok", "ok", "ok"]
     new = run(catalog, tmp_path / "root", only_new=True)
-    assert not set(new.rows["image_id"]) & set(ids)
+    assert set(new.rows["image_id"]) & set(ids) == {ids[0]}  # it may have come since
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were looked at."""
+    names: list[str] = []
+
+    def noting(file: ImageFile | None, **wishes: bool) -> dict[str, Any]:
+        names.append("nothing" if file is None else file.path.name)
+        return examine(file, **wishes)
+
+    monkeypatch.setattr(check_module, "examine", noting)
+    return names
+
+
+def test_only_new_is_what_has_not_been_looked_at_so_closely(
+    catalog: Path, tmp_path: Path, looked_at: list[str]
+) -> None:
+    ids = nih_ids(catalog, 4)
+    for at, image_id in enumerate(ids[:3]):
+        write(tmp_path / "root", image_id, png(at) if at else b"")
+
+    def again(**wishes: bool) -> list[str]:
+        looked_at.clear()
+        run(catalog, tmp_path / "root", ids, only_new=True, **wishes)
+        return looked_at.copy()
+
+    assert again(quick=True) == [*ids[:3], "nothing"]
+    assert again(quick=True) == ["nothing"]
+    assert again() == [*ids[1:3], "nothing"]  # these had not been decoded; of the empty one all is known
+    write(tmp_path / "root", ids[3], png(3))
+    assert again() == [ids[3]]
+    assert again() == []
+    assert again(with_hash=True) == ids
+    assert again(with_hash=True) == again(quick=True) == []
+    assert pl.read_parquet(catalog / "image_files.parquet")["status"].to_list() == ["truncated", "ok", "ok", "ok"]
+
+
+def test_what_could_not_be_read_for_reasons_of_the_moment_is_new(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = nih_ids(catalog, 2)
+    for at, image_id in enumerate(ids):
+        write(tmp_path / "root", image_id, png(at))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        assert run(catalog, tmp_path / "root", ids).rows["status"].to_list() == ["unreadable"] * 2
+    assert run(catalog, tmp_path / "root", ids, only_new=True).rows["status"].to_list() == ["ok"] * 2
+
+
+def test_a_lesser_check_leaves_what_a_closer_one_found(catalog: Path, tmp_path: Path) -> None:
+    ids = nih_ids(catalog, 5)
+    contents = [png(0, side=SIDE, mode="RGBA"), png(1, side=SIDE), png(2, side=SIDE)[:300], png(3), b"<html>"]
+    for image_id, content in zip(ids, contents, strict=True):
+        write(tmp_path / "root", image_id, content)
+    digest = hashlib.sha256(b"as published").hexdigest()
+    write(tmp_path / "root", "SHA256SUMS.txt", f"{digest} {ids[1]}".encode())
+    full = run(catalog, tmp_path / "root", ids, with_hash=True).rows
+    assert full["status"].to_list() == ["ok", "altered", "truncated", "ok", "unreadable"]
+    stored = (catalog / "image_files.parquet").read_bytes()
+    for wishes in ({"quick": True}, {}, {"with_hash": True}):
+        assert run(catalog, tmp_path / "root", ids, **wishes).rows.equals(full), wishes
+        assert (catalog / "image_files.parquet").read_bytes() == stored
+    write(tmp_path / "root", ids[0], contents[0] + b"more")
+    os.utime(tmp_path / "root" / ids[1], (1, 1))
+    write(tmp_path / "root", ids[2], png(2, side=SIDE))
+    quick = run(catalog, tmp_path / "root", ids, quick=True).rows
+    assert quick["status"].to_list() == ["ok", "ok", "ok", "ok", "unreadable"]
+    assert quick["mode"].to_list() == [None, None, None, "L", None]  # of those that have changed nothing is known
+    assert quick["sha256"].is_null().to_list() == [True, True, True, False, False]
 
 
 def test_ctrl_c_keeps_what_was_found_and_a_later_check_goes_on(
@@ -303,6 +362,23 @@ def test_sixteen_bits_are_told(tmp_path: Path) -> None:
     assert (found["mode"], found["bits"], found["wrong_mode"]) == ("I;16", 16, False)
 
 
+def test_other_formats_than_the_published(catalog: Path, tmp_path: Path) -> None:
+    ids = nih_ids(catalog, 5)
+    picture = Image.open(io.BytesIO(png(0, side=SIDE)))
+    deep = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    files = [saved(picture), saved(deep), saved(picture.convert("1")), saved(picture, "JPEG"), b"nothing"]
+    for image_id, content in zip(ids, files, strict=True):
+        write(tmp_path / "root", image_id, content)
+    found = run(catalog, tmp_path / "root", ids).rows
+    assert found["wrong_format"].to_list() == [False, True, True, True, None]
+    assert found["bits"].to_list() == [8, 16, 1, 8, None]
+    flagged = problems(found).filter(pl.col("flags").list.contains("wrong_format"))
+    assert flagged["image_id"].to_list() == ids[1:4]
+    assert summary(found)["wrong_format"].item() == 3
+    (tmp_path / "root" / ids[3]).rename(tmp_path / "root" / ids[3].replace(".png", ".jpg"))
+    assert run(catalog, tmp_path / "root", ids[3:4]).rows["wrong_format"].to_list() == [True]  # NIH publishes PNG
+
+
 def test_choosing_images(catalog: Path) -> None:
     with cxrdata.open(catalog) as opened:
         everything = choose(opened)
@@ -336,3 +412,13 @@ def test_the_real_images(nih_catalog: Path, real_data: Path, tmp_path: Path) -> 
     expected = {"wrong_mode": rgba, "inverted": ["00017625_000.png"]}
     assert flagged == {name: expected.get(name, []) for name in flagged}
     assert set(found.rows.select("rows_px", "columns_px", "bits").rows()) == {(1024, 1024, 8)}
+
+
+def test_a_real_image_that_was_made_smaller_is_of_the_wrong_size(
+    nih_catalog: Path, real_data: Path, tmp_path: Path
+) -> None:
+    first = min((real_data / "nih" / "images").glob("*.png"))
+    write(tmp_path / "nih", first.name, saved(Image.open(first).convert("L").resize((512, 512))))
+    shutil.copytree(nih_catalog, tmp_path / "cat")
+    found = run(tmp_path / "cat", tmp_path / "nih", [first.name]).rows
+    assert found["wrong_size"].to_list() == [True]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,7 +218,14 @@ def test_errors_that_may_pass_are_waited_for(site: Site, tmp_path: Path, status:
 def test_a_login_page_is_not_the_file(site: Site, tmp_path: Path) -> None:
     page = b"<!DOCTYPE html><html>Please log in</html>"
     site.manners[PATH] = lambda handler, _, __: handler.answer(200, page, {"Content-Type": "text/html; charset=utf-8"})
-    assert "a web page instead of the file" in refused(site, tmp_path).problem
+    assert "a web page instead of the file, usually that of a login" in refused(site, tmp_path).problem
+    site.requests.clear()
+    for manner in (None, lambda handler, _, __: handler.answer(200, page + bytes(60_000))):
+        site.content[PATH] = page  # not said to be one: an archive whose length or checksum would be wrong
+        site.manners.pop(PATH, None)
+        if manner:
+            site.manners[PATH] = manner
+        assert "a web page" in refused(site, tmp_path).problem
     site.manners[PATH] = lambda handler, _, __: handler.answer(200, page, {"Content-Type": "text/csv"})
     error = refused(site, tmp_path, starts_with="Image Index")
     assert (error.code, "it is a web page" in error.problem) == ("CXR-135", True)
@@ -238,7 +249,31 @@ def test_a_server_that_never_gives_it_all_is_given_up(site: Site, tmp_path: Path
 def test_nobody_listening(tmp_path: Path) -> None:
     with serving() as site:
         pass
-    assert refused(site, tmp_path).code == "CXR-134"
+    error = refused(site, tmp_path)
+    assert error.code == "CXR-134"
+    assert error.problem.endswith(f"there is no connection to the server: {os.strerror(errno.ECONNREFUSED)}")
+    assert "whether this machine has a network" in str(error.fix)
+
+
+@pytest.mark.parametrize("waits", [1, 8])
+def test_a_machine_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: int) -> None:
+    asked: list[str] = []
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(CxrError) as error, urllib3.PoolManager() as pool:
+        Download(Wanted("a.csv", "https://files.example/a.csv"), tmp_path / "a.csv", pool, Manners(waits, 0.001)).run()
+    assert error.value.problem == "a.csv cannot be fetched: there is no connection: the server's name is not found"
+    assert len(asked) == min(waits, 3)  # who has never answered is not waited for long
+
+
+def test_a_server_that_goes_silent(site: Site, tmp_path: Path) -> None:
+    site.manners[PATH] = lambda handler, *_: time.sleep(0.2)
+    with pytest.raises(CxrError, match="the server has gone silent"), urllib3.PoolManager() as pool:
+        Download(wanted(site), tmp_path / "images_001.tar.gz", pool, Manners(2, 0.001, timeout=0.05)).run()
 
 
 def test_a_stop_keeps_what_came(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,15 @@ from PIL import Image
 from cxrdata.errors import CxrError
 from cxrdata.images.build import StoreRequest, build_store
 from cxrdata.images.decode import decode
-from cxrdata.images.pictures import captions_of, draw_sheet, histograms, mean_images, write_sheet
+from cxrdata.images.pictures import (
+    _wrapped,
+    captions_of,
+    draw_sheet,
+    histograms,
+    mean_images,
+    sheet_summary,
+    write_sheet,
+)
 from cxrdata.images.resize import Frame
 from cxrdata.images.store import ImageStore
 
@@ -70,6 +78,28 @@ def test_a_sheet_places_the_images(store: ImageStore) -> None:
     assert (sheet[46:, 64:] == 0).all()  # nothing in the sixth place
 
 
+def test_no_caption_is_cut() -> None:
+    from PIL import Image, ImageDraw
+
+    pixels = np.full((3, 16, 16), 200, np.uint8)
+    long = "00000001_000.png (the file is a web page, usually that of a login, " + "x" * 90 + ")"
+    for captions in (["short", "", "a caption of some length"], [long, "b", "c"]):
+        sheet = draw_sheet(pixels, captions, columns=2)
+        width, height = sheet.width // 2, sheet.height // 2
+        measure = ImageDraw.Draw(Image.new("L", (1, 1))).textlength
+        wrapped = _wrapped(captions[0], width - 4, measure)
+        assert "".join(wrapped).replace(" ", "") == captions[0].replace(" ", "")
+        assert max(measure(line) for line in wrapped) <= width - 4
+        assert (width <= 160) and height == 16 + 14 * len(wrapped)
+        assert np.array_equal(np.asarray(sheet)[:16, width : width + 16], pixels[1])
+
+
+def test_what_could_not_be_drawn_is_counted_apart() -> None:
+    said = sheet_summary(["", "", "the file is a web page", "the file is empty", "without a file", ""])
+    assert said == "3 pictures drawn, 2 could not be decoded, 1 without a file"
+    assert sheet_summary([""]) == "1 picture drawn"
+
+
 def test_html_holds_the_images_and_escapes(store: ImageStore, tmp_path: Path) -> None:
     write_sheet(store.read([4]), ["<script>alert(1)</script>"], tmp_path / "sheet.html")
     text = (tmp_path / "sheet.html").read_text(encoding="utf-8")
@@ -87,3 +117,4 @@ def test_png_and_other_suffixes(store: ImageStore, tmp_path: Path) -> None:
         with pytest.raises((CxrError, FileNotFoundError)) as error:
             write_sheet(store.read([0]), ["a"], out)
         assert code is None or error.value.code == code  # type: ignore[union-attr]
+        assert code is None or error.value.fix == "--sheet sheet.png or .html"  # type: ignore[union-attr]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,3 +84,43 @@ def test_mean_and_sd_are_those_of_numpy() -> None:
     mean, sd = mean_and_sd(pixels)
     assert mean == pytest.approx(pixels.mean(), abs=1e-12)
     assert sd == pytest.approx(pixels.std(), abs=1e-9)
+
+
+@pytest.mark.parametrize("wanted", [[0.0, 1.0], np.array([1.5]), ["1"], [True, False], np.ones((2, 2), int), 3, [10]])
+def test_what_are_no_positions(store: ImageStore, wanted: Any) -> None:
+    with pytest.raises(IndexError):
+        store.read(wanted)
+
+
+def test_a_mask_and_no_positions_at_all(store: ImageStore) -> None:
+    mask = np.arange(10) % 4 == 1
+    assert np.array_equal(store.read(mask), store.read([1, 5, 9]))
+    assert store.read([]).shape == (0, 32, 32)
+    assert store.read(np.array([], dtype=bool)).shape == (0, 32, 32)
+
+
+@pytest.mark.parametrize("wanted", [1.0, "1", None, slice(2), [1]])
+def test_an_item_is_named_by_a_whole_number(store: ImageStore, wanted: Any) -> None:
+    with pytest.raises(TypeError):
+        store[wanted]
+
+
+FORKED = """
+import sys
+import numpy as np
+import torch
+from cxrdata.images.store import ImageStore
+
+store = ImageStore(sys.argv[1])
+whole = store.read(range(len(store)))
+for images, expected in ((ImageStore(sys.argv[1]), whole), (store.only(store.index.reverse()), whole[::-1])):
+    loader = torch.utils.data.DataLoader(images, batch_size=4, num_workers=2, multiprocessing_context="fork")
+    assert np.array_equal(torch.cat(list(loader)).numpy(), expected)
+"""
+
+
+def test_forked_workers_of_torch_read_batches(store: ImageStore) -> None:
+    pytest.importorskip("torch")
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(store.folder.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

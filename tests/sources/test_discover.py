@@ -145,6 +145,7 @@ def test_a_torrents_folder_and_foreign_files(data: Callable, registry: Registry,
     (tmp_path / "data" / "broken.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "data" / "empty.csv").write_bytes(b"")
     (tmp_path / "data" / ".hidden.csv").write_text("a,b\n")
+    (folder / "phantoms.csv").write_text("image_id,path,age_years,view,enlarged,ctr\n")  # of `synth --images`: ours
     (tmp_path / "data" / "list.txt").write_text("read me\n")
     (tmp_path / "data" / "records.jsonl").write_text('{"a": 1}\nnot json\n')
     found = find(registry, [], [tmp_path / "data"])

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+
+from cxrdata.interop.label_orders import chexploration_outputs
 from cxrtrain.bundle import Bundle, HeadTargets, write_bundle
 from cxrtrain.config_file import experiment_of
 from cxrtrain.loop import Request, train
 from cxrtrain.run_folder import Run
-
-from cxrdata.interop.label_orders import chexploration_outputs
 
 SIDE = 16
 N, N_TEST = 40, 12
@@ -60,6 +60,7 @@ def write_store(folder: Path, *, n: int = N, side: int = SIDE) -> Path:
         "image_id": image_ids(n),
         "shard": ["shard-0.npy"] * n,
         "row": pa.array(range(n), pa.int32()),
+        "source_sha256": image_ids(n),
         "mean": pixels.mean((1, 2)),
         "sd": pixels.std((1, 2)),
     }
@@ -78,8 +79,8 @@ def targets() -> dict[str, pa.Array]:
     return found | {"target_race": pa.array(races, pa.int64()), "target_age": pa.array(rng.uniform(20, 80, N))}
 
 
-def write_made_bundle(folder: Path) -> Bundle:
-    """Images 0 … 19 are training, 20 … 27 validation, the rest test."""
+def write_made_bundle(folder: Path, heads: tuple[HeadTargets, ...] = HEADS) -> Bundle:
+    """Images 0 … 19 are training, 20 … 27 validation, the rest test. heads: none, of a bundle for prediction alone."""
     columns = {
         "dataset": ["nih_cxr14"] * N,
         "image_id": image_ids(),
@@ -89,8 +90,8 @@ def write_made_bundle(folder: Path) -> Bundle:
         "weight": pa.nulls(N, pa.float64()),
         "group": pa.nulls(N, pa.int32()),
     }
-    table = pa.table(columns | targets())
-    return write_bundle(folder, table, heads=HEADS, groups=[], train="train", valid="valid", split={"name": "halves"})
+    table = pa.table(columns | (targets() if heads else {}))
+    return write_bundle(folder, table, heads=heads, groups=[], train="train", valid="valid", split={"name": "halves"})
 
 
 def make_run(folder: Path) -> Made:

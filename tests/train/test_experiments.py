@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+
 from cxrtrain.config import Experiment, HeadConfig
 from cxrtrain.config_file import experiment_names, read_experiment, to_toml
 

@@ -16,15 +16,29 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cxrtrain.bundle import HeadTargets
-from cxrtrain.distributed import Place
-from cxrtrain.predict import load
-from cxrtrain.prediction_files import output_names
-from made_run import AGE, DISEASE, HEADS, LABELS, N_TEST, RACE, SIDE, Made, N, image_ids, make_run, write_store
+from made_run import (
+    AGE,
+    DISEASE,
+    HEADS,
+    LABELS,
+    N_TEST,
+    RACE,
+    SIDE,
+    Made,
+    N,
+    image_ids,
+    make_run,
+    write_made_bundle,
+    write_store,
+)
 
 import cxrdata
 from cxrdata.cli.main import run as command
 from cxrdata.interop.label_orders import chexnet_outputs
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.distributed import Place
+from cxrtrain.predict import load
+from cxrtrain.prediction_files import output_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -48,12 +62,13 @@ def asked(made: Made, out: Path, *more: str, what: str = "predict", part: str = 
     return [what, str(made.run.folder.path), *places, "--device", "cpu", *more]
 
 
-def by_hand(made: Made, rows: list[int]) -> dict[str, np.ndarray]:
-    """The outputs for rows of the store, by nothing but the net and numpy."""
+def by_hand(made: Made, images: list[int] | np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs for rows of the store, or for pixels from 0 to 255, by nothing but the net and numpy."""
     net, inputs = load(made.run, Place(0, 1, torch.device("cpu")))
     net.eval()
     assert inputs.mean == ()  # nothing is normalised
-    pixels = np.load(made.store / "shard-0.npy")[rows].astype(np.float32) / 255
+    whole = images if isinstance(images, np.ndarray) else np.load(made.store / "shard-0.npy")[images]
+    pixels = whole.astype(np.float32) / 255
     with torch.inference_mode():
         said = net(torch.from_numpy(pixels)[:, None].repeat(1, 3, 1, 1))
     return {name: value.numpy().astype(np.float64) for name, value in said.items()}
@@ -120,6 +135,34 @@ class TestPredictions:
         assert pq.read_table(out)["image_id"].to_pylist() == image_ids()[-N_TEST:]
 
 
+class TestHistogramMatching:
+    def test_tones_of_the_training_images(self, made: Made, tmp_path: Path, one_thread: None) -> None:
+        """As by interpolation of the ranks in the mean cumulative histogram of the training images, of which there are fewer
+        than are drawn, so that all are."""
+        logits = {}
+        for blend in ("0", "1"):
+            # The whole bundle is named, so that it is known what was trained on.
+            arguments = asked(made, tmp_path / f"{blend}.parquet", "--histogram-blend", blend, part="")
+            assert command(arguments) == 0
+            logits[blend] = pq.read_table(tmp_path / f"{blend}.parquet")["logit_edema"].to_numpy()[-N_TEST:]
+        pixels = np.load(made.store / "shard-0.npy")
+        shares = [np.cumsum(np.bincount(one.ravel(), minlength=256)) / SIDE**2 for one in pixels]
+        learnt = np.mean(shares[:20], axis=0)
+        matched = [np.interp(shares[at], learnt, np.arange(256))[pixels[at]] for at in range(N - N_TEST, N)]
+        expected = by_hand(made, np.stack(matched))["disease"][:, LABELS.index("edema")]
+        np.testing.assert_allclose(logits["1"], expected, atol=2e-3)
+        assert np.abs(logits["0"] - expected).max() > 2e-2
+
+    def test_of_a_run_whose_training_images_nobody_names(
+        self, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: None
+    ) -> None:
+        other = tmp_path / "other"
+        write_made_bundle(other, heads=())
+        arguments = [*asked(made, tmp_path / "p.parquet"), "--bundle", f"{other}:test", "--histogram-blend", "0.5"]
+        assert command(arguments) == 2
+        assert capsys.readouterr().err.startswith("error CXR-502: nothing says which images the run was trained on\n")
+
+
 class TestLayouts:
     def test_chexnet(self, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: None) -> None:
         assert command(asked(made, tmp_path / "p.parquet")) == 0
@@ -152,6 +195,18 @@ class TestLayouts:
         race = rows_of(tmp_path / "r.csv")
         assert list(race[0])[-2:] == ["logit_2", "target"]
         assert [row["target"] for row in race] == [str(int(one)) for one in made.bundle.targets(RACE)[-N_TEST:, 0]]
+
+    def test_targets_that_a_bundle_does_not_have_are_left_empty(
+        self, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: None
+    ) -> None:
+        """A bundle of another experiment, or for prediction alone, names images as well as any."""
+        write_made_bundle(tmp_path / "other", heads=())
+        more = ("--bundle", f"{tmp_path / 'other'}:test", "--layout", "chexploration", "--head", "race")
+        assert command([*asked(made, tmp_path / "r.csv"), *more]) == 0
+        assert "the targets are left empty: the bundle has none of this head\n" in capsys.readouterr().err
+        rows = rows_of(tmp_path / "r.csv")
+        assert {row["target"] for row in rows} == {""}
+        assert len(rows) == N_TEST
 
     def test_the_audit_finds_the_same_in_all_of_them(self, made: Made, tmp_path: Path, one_thread: None) -> None:
         whole = {"ours": ("p.parquet",), "chexnet": ("c.csv", "--layout", "chexnet")}
@@ -333,6 +388,15 @@ def test_on_a_gpu_node_nothing_of_the_catalog_is_imported(made: Made, tmp_path: 
         check=False,
     )
     assert done.stdout.rstrip().endswith("[0, 0, 0, 0, 0]"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["predict", "embed"])
+def test_without_the_extra_it_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("cxrtrain.cli.find_spec", lambda _: None)
+    assert command([name, "runs/quick"]) == 3
+    assert capsys.readouterr().err == ("error CXR-604: torch is not installed\n  fix: pip install 'cxrdata[train]'\n")
 
 
 def test_heads_are_those_of_the_run(made: Made) -> None:

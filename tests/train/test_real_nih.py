@@ -53,7 +53,7 @@ def road(real_data: Path, nih_catalog: Path, tmp_path_factory: pytest.TempPathFa
                 "--split",
                 "real",
                 "--size",
-                "64",
+                "32",
                 "--out",
                 store,
             ],

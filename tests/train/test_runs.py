@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from cxrtrain.run_folder import open_run
 from made_run import Made, N, make_run, write_store
 
 from cxrdata.cli.main import run as command
+from cxrtrain.run_folder import open_run
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 import pytest
-from cxrtrain.resources import experiments_folder
 
 from cxrdata.cli.main import cli
+from cxrtrain.resources import experiments_folder
 
 RECIPES = experiments_folder() / "slurm"
 # sbatch runs the script there and then, as task 2 of its array; what a job starts is written down.

@@ -47,7 +47,7 @@ def about_run(
         "state": "running",
         "experiment": experiment.name,
         "bundle_sha256": bundle.digest,
-        "store_index_sha256": store.digest,
+        "pixels_sha256": store.digest,
         "split": bundle.about.get("split"),
         "catalog_build": bundle.about.get("catalog_build"),
         "fold": list(fold) if fold else None,
@@ -141,7 +141,8 @@ def wrapped(model: nn.Module, experiment: Experiment, place: Place) -> tuple[nn.
     forward: nn.Module = parallel or model
     wish = experiment.loop.compile
     if wish == "on" or (wish == "auto" and place.device.type == "cuda"):
-        forward = torch.compile(forward)  # type: ignore[assignment]
+        # Not dynamic: after an epoch's smaller last batch, all batches would run a graph for any size.
+        forward = torch.compile(forward, dynamic=False)  # type: ignore[assignment]
     return forward, parallel
 
 

@@ -52,6 +52,7 @@ def save(
         try:
             save_file(whole, aside, metadata={**(header or {}), _STATE: text})
             shown.write_text(json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            _header_in_order(aside)
             sync_path(aside)
             aside.replace(path)
             shown.replace(path.with_suffix(".json"))
@@ -61,6 +62,18 @@ def save(
         finally:
             aside.unlink(missing_ok=True)
             shown.unlink(missing_ok=True)
+
+
+def _header_in_order(path: Path) -> None:
+    """safetensors writes the facts of a header in an order drawn anew each time; the same checkpoint is the same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def load(path: Path) -> Checkpoint:

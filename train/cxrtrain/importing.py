@@ -40,7 +40,7 @@ def import_run(path: Path, out: Path, *, say: Callable[[str], None] = lambda _: 
         "torch": torch.__version__,
     }
     folder = run_folder.begin(out, found.experiment, about)
-    facts = {"run_id": run_id, "epoch": found.epoch, "metrics": {}}
+    facts: dict[str, object] = {"run_id": run_id, "epoch": found.epoch, "metrics": {}}
     checkpoint.save(folder.best, found.net.state_dict(), facts)
     say(f"{path.name} is a checkpoint of {found.layout}: {_heads(found.heads)}")
     for note in found.notes:

@@ -57,7 +57,7 @@ class Inputs:
         if self.mean:
             images = (images - _by_channel(self.mean, images.device)) / _by_channel(self.sd, images.device)
         images = images * scale if scale != 1.0 else images
-        return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 @cache

@@ -79,7 +79,7 @@ class Trainer:
         torch.manual_seed(step_seed(experiment.loop.seed, 0, 0))
 
         assemble.check_heads(bundle, experiment)
-        store = PixelStore(request.store, bundle, side=experiment.data.side)
+        store = PixelStore(request.store, bundle, side=experiment.data.side, fit=experiment.data.fit)
         rows = bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
         self.valid = bundle.rows(experiment.data.valid, fold=request.fold)
         assemble.check_learnable(bundle, {experiment.data.train: rows, experiment.data.valid: self.valid})
@@ -94,9 +94,9 @@ class Trainer:
         side = self.inputs.side(experiment.data.side)
         going_on = agreed(self.folder.last.is_file(), self.device)
         self.model = assemble.net(experiment, bundle, side, going_on=going_on, say=self.say)
+        # Convolutions are faster so, on a CPU too.
         self.model.to(self.device)
-        if self.device.type == "cuda":
-            self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)
         self.forward, self.parallel = assemble.wrapped(self.model, experiment, place)
         self.objective = Objective(experiment.objective, assemble.group_counts(bundle, rows), self.device)
         sets = assemble.parameter_sets(self.model, bundle, experiment)
@@ -152,6 +152,7 @@ class Trainer:
         steps = self.feed.steps(at.epoch)[at.step_in_epoch :]
         steps = steps if most is None else steps[: most - at.step]
         pace = Pace(self.pixels.waited)
+        self.model.train()
         with closing(self.pixels.batches([share.rows for step in steps for share in step])) as images:
             for step in steps:
                 self._step(step, images)
@@ -172,7 +173,6 @@ class Trainer:
 
     def _step(self, shares: Sequence[Share], images: Iterator[Tensor]) -> None:
         """One step of the optimiser, or of each head's in turn, over one batch or several."""
-        self.model.train()
         rate = self.schedule.rate(self.at.step)
         asked = self.feed.asked(shares)
         sizes = self.objective.sizes(self.bundle.heads, asked)

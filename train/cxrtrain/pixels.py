@@ -6,6 +6,7 @@ the device works. Read with numpy and pyarrow alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import queue
 import threading
@@ -35,8 +36,11 @@ _CHUNK = 4096
 class PixelStore:
     """An image store opened for the rows of a bundle: `read` gives images by row number."""
 
-    def __init__(self, folder: Path, bundle: Bundle, *, side: int) -> None:
-        """Raises CxrError: CXR-148 no finished store, CXR-151 of another size, or images of the bundle are missing."""
+    def __init__(self, folder: Path, bundle: Bundle, *, side: int, fit: str | None = None) -> None:
+        """fit: how images were made square, where that is to be checked.
+
+        Raises CxrError: CXR-148 no finished store, CXR-151 of another size or fit, or images of the bundle are missing.
+        """
         self.folder = folder
         self.manifest, index = _opened(folder)
         if self.manifest["side"] != side:
@@ -46,6 +50,13 @@ class PixelStore:
                 where=str(folder),
                 fix=f"cxrdata images build --size {side} --out STORE, or --set data.side={self.manifest['side']}",
             )
+        if fit is not None and self.manifest.get("fit", fit) != fit:
+            raise CxrError(
+                "CXR-151",
+                f"the store's images were made square by {self.manifest['fit']}, and the experiment takes {fit}",
+                where=str(folder),
+                fix=f"cxrdata images build --size {side} --fit {fit} --out STORE, or --set data.fit={self.manifest['fit']}",
+            )
         self.side = side
         self._files = [entry["file"] for entry in self.manifest["shards"]]
         self._maps: list[NDArray[np.uint8] | None] = [None] * len(self._files)
@@ -53,13 +64,17 @@ class PixelStore:
         numbers = {name: number for number, name in enumerate(self._files)}
         self._shard = np.asarray([numbers[name] for name in index["shard"].to_pylist()], dtype=np.int64)[places]
         self._row = index["row"].to_numpy().astype(np.int64)[places]
+        sources = index["source_sha256"].to_pylist()
+        self._sources = [str(sources[at]) for at in places.tolist()]
         self._mean = index["mean"].to_numpy()[places]
         self._sd = index["sd"].to_numpy()[places]
 
     @property
     def digest(self) -> str:
-        """Of what is in the store: images, size, pixels."""
-        return str(self.manifest["index_sha256"])
+        """Of the bundle's pixels: the files that they come from, and what was made of them. Other images of the store, which
+        may grow, have no part in it."""
+        made = {key: self.manifest.get(key) for key in ("side", "fit", "exact", "decoding")}
+        return hashlib.sha256("\n".join([json.dumps(made, sort_keys=True), *self._sources]).encode()).hexdigest()
 
     def read(self, rows: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Images of rows of the bundle into `out`, shape (rows, side, side)."""

@@ -7,9 +7,10 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from torch import Tensor
+
 from cxrtrain.augment import Augment, Drawn, reference_histogram
 from cxrtrain.config import AugmentConfig
-from torch import Tensor
 
 ALL = AugmentConfig(
     flip_p=0.5,

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
+from torch import Tensor
+
 from cxrtrain.augment import Augment, Drawn, warp
 from cxrtrain.config import AugmentConfig
-from torch import Tensor
 
 
 def plain(n: int, **changed: Tensor) -> Drawn:

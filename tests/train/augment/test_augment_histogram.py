@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-from cxrtrain.augment import cumulative_histograms, equalise, match_histograms, reference_histogram
 from torch import Tensor
+
+from cxrtrain.augment import cumulative_histograms, equalise, match_histograms, reference_histogram
 
 
 def matched(image: np.ndarray, reference: np.ndarray) -> np.ndarray:

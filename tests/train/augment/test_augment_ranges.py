@@ -6,10 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from cxrtrain.config import AugmentConfig
-from cxrtrain.config_file import _ENDS, experiment_of
 
 from cxrdata.errors import CxrError
+from cxrtrain.config import AugmentConfig
+from cxrtrain.config_file import _ENDS, experiment_of
 
 
 def read(**augment: Any) -> AugmentConfig:

@@ -6,8 +6,9 @@ import math
 
 import torch
 import torchvision.transforms.v2.functional as tv
-from cxrtrain.augment import blur, sharpen
 from torch import Tensor
+
+from cxrtrain.augment import blur, sharpen
 
 
 def test_sharpness_is_torchvisions(images: Tensor) -> None:

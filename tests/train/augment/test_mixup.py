@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cxrtrain.augment import draw_mixup, mix
 from torch import Tensor
+
+from cxrtrain.augment import draw_mixup, mix
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 5.0])

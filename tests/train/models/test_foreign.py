@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 import torch
-from cxrtrain.models.foreign import open_checkpoint
-from cxrtrain.models.unpickle import Name, Reader, Refused, Stub
 from torch import nn
 
 from cxrdata.errors import CxrError
+from cxrtrain.models.foreign import open_checkpoint
+from cxrtrain.models.unpickle import Name, Reader, Refused, Stub
 
 ZIP, OLD = "zip", "before 1.6"
 BOTH = pytest.mark.parametrize("form", [ZIP, OLD])

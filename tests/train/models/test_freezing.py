@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
+from torch import nn
+
+from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.models.freezing import blocks_of, freeze
 from cxrtrain.models.net import Net, build_net
-from torch import nn
-
-from cxrdata.errors import CxrError
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 

@@ -11,13 +11,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from torch import nn
+
+from cxrdata.errors import CxrError
 from cxrtrain.config_file import experiment_of, to_toml
 from cxrtrain.models import key_layouts
 from cxrtrain.models.key_layouts import CHEXPERT_LABELS, Imported, import_checkpoint
 from cxrtrain.models.net import Net
-from torch import nn
-
-from cxrdata.errors import CxrError
 
 SIDE = 40
 

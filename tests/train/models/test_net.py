@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cxrtrain.bundle import HeadTargets
-from cxrtrain.config import ModelConfig
-from cxrtrain.models.net import Net, build_net
 from torch import nn
 
 from cxrdata.errors import CxrError
 from cxrdata.images.phantom_norms import Norms
 from cxrdata.images.phantoms import Subject, draw_phantom
+from cxrtrain.bundle import HeadTargets
+from cxrtrain.config import ModelConfig
+from cxrtrain.models.net import Net, build_net
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 TWO = HeadTargets("heart", "binary", "ce", ("cardiomegaly",), ("target_heart",))

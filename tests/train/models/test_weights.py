@@ -12,15 +12,15 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.models import fetching
 from cxrtrain.models.net import Net, build_net
 from cxrtrain.models.weights import BEST, load_weights, outputs_metadata
-from safetensors.torch import save_file
-from torch import Tensor, nn
-
-from cxrdata.errors import CxrError
 
 HEART = HeadTargets("heart", "binary", "bce", ("cardiomegaly",), ("target_heart",))
 SEX = HeadTargets("sex", "classes", "ce", ("M", "F"), ("target_sex",))

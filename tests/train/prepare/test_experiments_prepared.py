@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+import cxrdata
+from cxrdata.cli.main import run
 from cxrtrain.config import Experiment
 from cxrtrain.config_file import experiment_names, read_experiment
 from cxrtrain.prepare import prepare
 from cxrtrain.resources import experiments_folder
-
-import cxrdata
-from cxrdata.cli.main import run
 
 NAMES = experiment_names()
 COMMAND = re.compile(r"^#\s+(cxrdata split --(?!.*--from-file).*)$", re.MULTILINE)

@@ -13,10 +13,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from cxrtrain.bundle import ROWS, Bundle, open_bundle
-from cxrtrain.config import DataConfig, Experiment, HeadConfig
-from cxrtrain.config_file import read_experiment
-from cxrtrain.prepare import PREDICT, bundle_of_frame, bundle_of_split, prepare
 
 import cxrdata
 from cxrdata.errors import CxrError
@@ -24,6 +20,10 @@ from cxrdata.splits.make import make_split
 from cxrdata.splits.request import SplitRequest
 from cxrdata.splits.stored import store_split
 from cxrdata.store.catalog import Catalog
+from cxrtrain.bundle import ROWS, Bundle, open_bundle
+from cxrtrain.config import DataConfig, Experiment, HeadConfig
+from cxrtrain.config_file import read_experiment
+from cxrtrain.prepare import PREDICT, bundle_of_frame, bundle_of_split, prepare
 
 KEY = ["dataset", "image_id"]
 HEART = HeadConfig("heart", "binary", finding="cardiomegaly")

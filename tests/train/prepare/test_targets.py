@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from cxrtrain.config import HeadConfig
-from cxrtrain.config_file import read_experiment
-from cxrtrain.targets import Targets, targets_of
 
 from cxrdata.errors import CxrError
 from cxrdata.store.catalog import Catalog
 from cxrdata.store.label_frames import POLICIES
+from cxrtrain.config import HeadConfig
+from cxrtrain.config_file import read_experiment
+from cxrtrain.targets import Targets, targets_of
 
 Rows = dict[str, dict[str, str]]
 CSV_NAME = {

@@ -26,7 +26,7 @@ def warp(images: Tensor, drawn: Drawn) -> Tensor:
     """
     rows, columns = images.shape[-2:]
     source = source_places(drawn, rows, columns)
-    shrink = torch.linalg.det(source[:, :, :2]).abs().sqrt()
+    shrink = (source[:, 0, 0] * source[:, 1, 1] - source[:, 0, 1] * source[:, 1, 0]).abs().sqrt()
     sigma = ((shrink**2 - 1) / 6).clamp(min=0).sqrt().where(shrink > _SHRINKS, 0.0)
     if bool((sigma > 0).any()):
         images = blur(images, sigma)

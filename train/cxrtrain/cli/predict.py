@@ -31,6 +31,13 @@ def _options(layouts: tuple[str, ...], default: str) -> Callable[[Command], Comm
         for option in (
             catalog_option,
             quiet_option,
+            click.option(
+                "--histogram-blend",
+                type=click.FloatRange(0, 1),
+                default=0.0,
+                show_default=True,
+                help="Share of histogram matching to the run's training images.",
+            ),
             click.option("--skip-missing", is_flag=True, help="Leave out images that the store lacks."),
             click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default a GPU where there is one."),
             click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Default {default}."),
@@ -94,24 +101,25 @@ def _say_of(
     head: str | None,
     device: str | None,
     skip_missing: bool,
+    histogram_blend: float,
     quiet: bool,
     catalog: Path | None,
 ) -> None:
     """Open the run, find the images, look at them, write."""
     from cxrtrain.run_folder import open_run
 
+    require_torch()
     run = open_run(folder)
     suffixes = [".csv"] if layout else [".parquet", ".csv"] if what == "predictions" else [".parquet"]
     chosen = _images(run, split, bundle, names(datasets), where, catalog, quiet=quiet)
     out = out or folder / f"{what}.{chosen.word}{suffixes[0]}"
     check_places(out, suffixes)
-    require_torch()
     from cxrtrain import prediction_files
     from cxrtrain.predict import Asked, predict
 
     features = what == "embeddings"
     prediction_files.check_layout(run, chosen.bundle, layout, head, features=features)
-    asked = Asked(chosen.bundle, said_store(store), chosen.part, device, skip_missing)
+    asked = Asked(chosen.bundle, said_store(store), chosen.part, device, skip_missing, histogram_blend)
     with progress("predicting", quiet=quiet) as tell:
         said: Said = predict(
             run,

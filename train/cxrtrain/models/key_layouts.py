@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cxrdata.errors import CxrError
+from cxrdata.interop.label_orders import chexnet_outputs, chexploration_outputs
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import DataConfig, Experiment, HeadConfig, InputConfig, ModelConfig
 from cxrtrain.models.backbones import TORCHVISION
@@ -22,14 +23,8 @@ from cxrtrain.models.unpickle import Stub
 from cxrtrain.models.weights import fit_backbone, read_weights
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CHEXPERT_LABELS = (
-    "no_finding", "enlarged_cardiomediastinum", "cardiomegaly", "lung_opacity", "lung_lesion", "edema", "consolidation",
-    "pneumonia", "atelectasis", "pneumothorax", "pleural_effusion", "pleural_other", "fracture", "support_devices",
-)  # fmt: skip
-NIH_LABELS = (
-    "atelectasis", "cardiomegaly", "pleural_effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
-    "consolidation", "edema", "emphysema", "fibrosis", "pleural_thickening", "hernia",
-)  # fmt: skip
+CHEXPERT_LABELS = chexploration_outputs(14) or ()
+NIH_LABELS = tuple(chexnet_outputs())
 # Mean and SD of pixels from 0 to 1 of the case study's training sets, where a checkpoint names the set and not the values.
 CASE_STUDY_PIXELS = {
     "vindr_cxr": (0.5512, 0.2411),

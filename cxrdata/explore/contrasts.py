@@ -1,0 +1,143 @@
+"""Whether two groups of patients differ in what a model made of their images: two-sample Kolmogorov-Smirnov tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from cxrdata.audit.adjust import adjusted
+from cxrdata.errors import CxrError, nearest
+from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, require_stats
+from cxrdata.splits.attributes import SCHEME
+
+ADJUST = "by"
+_ALL = "*"
+KS_SCHEMA = {
+    "resampled": pl.Boolean, "marginal": pl.String, "attribute": pl.String, "first": pl.String, "second": pl.String,
+    "n_first": pl.Int64, "n_second": pl.Int64, "statistic": pl.Float64, "p_value": pl.Float64, "p_adjusted": pl.Float64,
+    "n_tests": pl.Int64, "note": pl.String,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two values of an attribute."""
+
+    attribute: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return f"{self.attribute} {self.first} and {self.second}"
+
+
+# Of Glocker et al. 2023.
+PUBLISHED = (
+    Contrast("disease", "Pleural Effusion", "No Finding"),
+    Contrast("race", "Asian", "White"),
+    Contrast("race", "Black", "Asian"),
+    Contrast("race", "White", "Black"),
+    Contrast("sex", "F", "M"),
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A contrast as it is asked for. values: two of them, or none for all pairs."""
+
+    attribute: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Wish:
+        """`ATTRIBUTE:FIRST:SECOND`, or `ATTRIBUTE:*` for all pairs. Raises CxrError CXR-502 for anything else."""
+        scheme = SCHEME if text.startswith(SCHEME) else ""
+        name, *values = text.removeprefix(scheme).split(":")
+        if values == [_ALL] and name:
+            return cls(scheme + name, ())
+        if len(values) != 2 or not all((name, *values)) or values[0] == values[1]:
+            raise CxrError(
+                "CXR-502",
+                f"{text!r} names no two values of an attribute",
+                fix="--contrast ATTRIBUTE:FIRST:SECOND, such as view:AP:PA, or ATTRIBUTE:* for all pairs of its values",
+            )
+        return cls(scheme + name, tuple(values))
+
+    def contrasts(self, values: Sequence[str]) -> list[Contrast]:
+        """values: those of the attribute, in order. Raises CxrError CXR-501 where one that is wished for is not among them."""
+        for value in self.values:
+            if value not in values:
+                raise CxrError(
+                    "CXR-501",
+                    f"no image has the {self.attribute} {value!r}{nearest(value, list(values))}",
+                    fix=f"values here: {', '.join(values) or 'none, every value is null'}",
+                )
+        pairs = [self.values] if self.values else list(combinations(values, 2))
+        return [Contrast(self.attribute, first, second) for first, second in pairs]
+
+
+def contrasts_of(values: Mapping[str, Sequence[str]], wishes: Sequence[Wish] = ()) -> tuple[list[Contrast], list[str]]:
+    """The published ones whose values are there, and those wished for, each once; and what was not possible.
+
+    values: attribute -> its values in order. Raises CxrError CXR-501 for a wish that nobody fits.
+    """
+    found = [one for one in PUBLISHED if {one.first, one.second} <= set(values.get(one.attribute, ()))]
+    lacking = [one for one in PUBLISHED if one not in found]
+    asked = [one for wish in wishes for one in wish.contrasts(values[wish.attribute])]
+    pairs: dict[tuple[str, frozenset[str]], Contrast] = {}
+    for one in (*found, *asked):
+        pairs.setdefault((one.attribute, frozenset((one.first, one.second))), one)
+    notes = [f"of the published contrasts there are no images for {'; '.join(map(str, lacking))}"] if lacking else []
+    return list(pairs.values()), notes
+
+
+def compared(
+    rows: pl.DataFrame, marginals: Sequence[str], contrasts: Sequence[Contrast], *, resampled: bool
+) -> pl.DataFrame:
+    """`KS_SCHEMA`: a row a marginal and contrast, p values adjusted over all `n_tests` of them by Benjamini and Yekutieli.
+
+    rows: one column a marginal and one an attribute, `patient`, and dataset, image_id. The tests take rows as independent,
+    as published; where patients or images come several times, p values are too small (`note`). A contrast with an empty
+    side has no test. Raises CxrError CXR-604 without scipy.
+    """
+    require_stats(KOLMOGOROV_SMIRNOV)
+    from scipy.stats import ks_2samp
+
+    found = []
+    for marginal in marginals:
+        known = rows.filter(pl.col(marginal).is_not_null())
+        for one in contrasts:
+            sides = [known.filter(pl.col(one.attribute) == value) for value in (one.first, one.second)]
+            tested = all(side.height for side in sides)
+            test = ks_2samp(*(side[marginal].to_numpy() for side in sides)) if tested else None
+            found.append(
+                {
+                    "resampled": resampled,
+                    "marginal": marginal,
+                    "attribute": one.attribute,
+                    "first": one.first,
+                    "second": one.second,
+                    "n_first": sides[0].height,
+                    "n_second": sides[1].height,
+                    "statistic": float(test.statistic) if test else None,
+                    "p_value": float(test.pvalue) if test else None,
+                    "note": _repeated(pl.concat(sides)) if test else "a group has no images",
+                }
+            )
+    table = pl.DataFrame(found, schema=KS_SCHEMA)
+    p_values = table["p_value"].fill_null(np.nan).to_numpy()
+    p_adjusted = pl.Series("p_adjusted", adjusted(p_values, ADJUST)).fill_nan(None)
+    n_tests = pl.col("p_value").count().cast(pl.Int64).alias("n_tests")
+    return table.with_columns(p_adjusted, n_tests)
+
+
+def _repeated(rows: pl.DataFrame) -> str | None:
+    """What was counted as independent and is not."""
+    images, patients = rows.select("dataset", "image_id").n_unique(), rows["patient"].n_unique()
+    if images < rows.height:
+        return f"{rows.height:,} draws of {images:,} images of {patients:,} patients count as independent"
+    return f"{images:,} images of {patients:,} patients count as independent" if patients < images else None
