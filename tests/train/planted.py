@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from cxrtrain.config_file import experiment_of
-from cxrtrain.loop import Request, train
-from cxrtrain.prepare import prepare
-from cxrtrain.run_folder import Run
 
 import cxrdata
 from cxrdata.cli.main import run as command
 from cxrdata.sources.base import Registry
 from cxrdata.store.build import BuildRequest, build_catalog
+from cxrtrain.config_file import experiment_of
+from cxrtrain.loop import Request, train
+from cxrtrain.prepare import prepare
+from cxrtrain.run_folder import Run
 
 SIDE = 64
 FINDING = "infiltration"

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
+from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.explain.cam import cam, chexnet, direction, maps_of
 from cxrtrain.explain.layer import SpatialLayer, spatial_layer
 from cxrtrain.models.net import Net, build_net
-from torch import Tensor, nn
-
-from cxrdata.errors import CxrError
 
 FINDING = HeadTargets("finding", "binary", "bce", ("cardiomegaly",), ("t",))
 SOFTMAX = HeadTargets("softmax", "binary", "ce", ("cardiomegaly",), ("t",))

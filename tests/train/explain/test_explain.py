@@ -10,15 +10,15 @@ import click
 import numpy as np
 import polars as pl
 import pytest
-from cxrtrain.cli.explain import METHODS, explain
-from cxrtrain.explain import cam
-from cxrtrain.explain.overlay import overlay, placed
-from cxrtrain.explain.question import group_order, output_of
 from PIL import Image
 from planted import FINDING, SIDE, SPLIT, Planted, plant
 
 import cxrdata
 from cxrdata.errors import CxrError
+from cxrtrain.cli.explain import METHODS, explain
+from cxrtrain.explain import cam
+from cxrtrain.explain.overlay import overlay, placed
+from cxrtrain.explain.question import group_order, output_of
 
 DRAWN = 4 * SIDE  # pixels of an image in a picture
 HEADS = [{"name": "finding", "kind": "binary", "finding": FINDING, "against": "all"}]

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import mannwhitneyu
+
+from cxrdata.errors import CxrError
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.cli import probe as cli
 from cxrtrain.probe.ablation import AblationRequest, Reader, ablate
 from cxrtrain.probe.heads import LinearHead, fit_head
 from cxrtrain.probe.rows import SCHEMA, Target, frame_of, targets_of_head
 from cxrtrain.probe.units import CRITERIA, count_of, random_units, ranked, switched_off
-from scipy.stats import mannwhitneyu
-
-from cxrdata.errors import CxrError
 
 N, UNITS = 900, 60
 CARRIERS = (7, 31)  # the units that the attribute is planted in

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ModelConfig
 from cxrtrain.models.freezing import freeze
 from cxrtrain.models.net import build_net
 from cxrtrain.probe.heads import fit_head
-from sklearn.linear_model import LogisticRegression
 
 N, WIDTH = 600, 8
 HEAD = HeadTargets("sex", "classes", "ce", ("F", "M"), ("t",))

@@ -11,6 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from planted import FINDING, SIDE, SPLIT, Planted, plant
+from safetensors.torch import save_file
+
+import cxrdata
+from cxrdata.errors import CxrError
 from cxrtrain.cli.probe import probe
 from cxrtrain.cli.train import train
 from cxrtrain.config import ModelConfig
@@ -20,11 +25,6 @@ from cxrtrain.probe.data import probe_data
 from cxrtrain.probe.figures import probe_figures
 from cxrtrain.probe.rows import SCHEMA
 from cxrtrain.probe.run import own_head
-from planted import FINDING, SIDE, SPLIT, Planted, plant
-from safetensors.torch import save_file
-
-import cxrdata
-from cxrdata.errors import CxrError
 
 HEADS = [
     {"name": "finding", "kind": "binary", "finding": FINDING, "against": "all"},
