@@ -10,15 +10,17 @@ import click
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 from planted import FINDING, SIDE, SPLIT, Planted, plant
 
 import cxrdata
 from cxrdata.errors import CxrError
+from cxrtrain.bundle import HeadTargets
 from cxrtrain.cli.explain import METHODS, explain
 from cxrtrain.explain import cam
 from cxrtrain.explain.overlay import overlay, placed
-from cxrtrain.explain.question import group_order, output_of
+from cxrtrain.explain.question import Output, group_order, output_of, prevalence_of
 
 DRAWN = 4 * SIDE  # pixels of an image in a picture
 HEADS = [{"name": "finding", "kind": "binary", "finding": FINDING, "against": "all"}]
@@ -142,6 +144,31 @@ class TestRefused:
 def test_which_output(planted: Planted) -> None:
     assert output_of(planted.run, None, None).name == FINDING
     assert output_of(planted.run, "finding", FINDING).at == 0
+
+
+def test_classes_are_true_one_by_one() -> None:
+    head = HeadTargets("sex", "classes", "ce", ("F", "M"), ("t",))
+    column = pl.Series([0, 1, None])
+    assert Output(head, 0).truth(column).to_list() == [1.0, 0.0, None]
+    assert Output(head, 1).truth(column).to_list() == [0.0, 1.0, None]
+    logits = torch.tensor([[0.0, 0.0], [np.log(3.0), 0.0]])
+    assert Output(head, 0).scores(logits) == pytest.approx([0.5, 0.75])
+
+
+def test_prevalence_is_that_of_the_training_images(planted: Planted, tmp_path: Path) -> None:
+    with cxrdata.open(planted.catalog) as opened:
+        (expected,) = opened.sql(
+            f"SELECT avg({FINDING}) FROM image_labels JOIN splits USING (dataset, image_id) "
+            f"WHERE split_name = '{SPLIT}' AND split = 'train'"
+        ).row(0)
+    assert prevalence_of(planted.run, output_of(planted.run, None, None)) == pytest.approx(expected)
+    index = explained(planted, tmp_path / "out", "--method", "chexnet", "--per-group", "30")
+    assert index["map_low"].min() >= -5 and index["map_high"].max() <= 5
+    # The same maps against another prevalence are higher by the difference of the logarithms.
+    rarer = explained(planted, tmp_path / "rarer", "--method", "chexnet", "--per-group", "30", "--prevalence", "0.05")
+    moved = (rarer["map_high"] - index["map_high"]).filter(rarer["map_high"] < 5)
+    assert len(moved)
+    assert moved.to_list() == pytest.approx([np.log(expected / 0.05)] * len(moved), abs=1e-4)
 
 
 def test_groups_come_in_the_order_of_their_scheme(planted: Planted) -> None:
