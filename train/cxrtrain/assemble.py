@@ -47,6 +47,7 @@ def about_run(
         "state": "running",
         "experiment": experiment.name,
         "bundle_sha256": bundle.digest,
+        "bundle_file_sha256": bundle.file_digest,
         "pixels_sha256": store.digest,
         "split": bundle.about.get("split"),
         "catalog_build": bundle.about.get("catalog_build"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -74,6 +75,11 @@ class Bundle:
     @property
     def digest(self) -> str:
         return str(self.about["rows_sha256"])
+
+    @property
+    def file_digest(self) -> str:
+        """Of rows.parquet itself, also where the bundle was narrowed."""
+        return str(self.about.get("file_sha256", self.digest))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -145,12 +151,30 @@ class Bundle:
         inside: NDArray[np.bool_] = folds == number
         return inside if part == self.about["valid"] else (folds >= 0) & ~inside
 
+    def scaled_to(self, rows: NDArray[np.int64]) -> Bundle:
+        """The bundle with numbers scaled by their mean and SD (of the population) over those rows, each once: what is held
+        out must not say by what is learnt. Summed exactly, so that no order of the sum changes anything."""
+        heads = [dict(head) for head in self.about["heads"]]
+        for head in heads:
+            if head["kind"] == "regression":
+                said = self._numbers(head["columns"][0], np.nan)[np.unique(rows)]
+                known = said[~np.isnan(said)].tolist()
+                if known:
+                    mean = math.fsum(known) / len(known)
+                    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / len(known))
+                    head |= {"mean": mean, "sd": sd or 1.0}
+        return Bundle(self.folder, self.about | {"heads": heads}, self.table)
+
     def only(self, chosen: NDArray[np.bool_]) -> Bundle:
         """The bundle narrowed to some rows; another digest, since it is another one to train on."""
         import pyarrow as pa
 
         digest = hashlib.sha256(self.digest.encode() + np.packbits(chosen).tobytes()).hexdigest()
-        return Bundle(self.folder, self.about | {"rows_sha256": digest}, self.table.filter(pa.array(chosen)))
+        return Bundle(
+            self.folder,
+            self.about | {"rows_sha256": digest, "file_sha256": self.file_digest},
+            self.table.filter(pa.array(chosen)),
+        )
 
     def _numbers(self, name: str, missing: float) -> NDArray[np.float64]:
         import pyarrow as pa
@@ -176,7 +200,7 @@ def open_bundle(folder: Path) -> Bundle:
         raise CxrError("CXR-150", problem, where=str(folder), fix=fix)
     if hashlib.sha256(data).hexdigest() != about["rows_sha256"]:
         raise CxrError("CXR-150", f"{ROWS} is not the one that was written", where=str(folder), fix=fix)
-    return Bundle(folder, about, pq.read_table(pa.BufferReader(data)))
+    return Bundle(folder, about, pq.read_table(pa.BufferReader(data), use_threads=False))
 
 
 def write_bundle(folder: Path, table: pa.Table, *, heads: Sequence[HeadTargets], **about: Any) -> Bundle:  # noqa: ANN401

@@ -40,9 +40,23 @@ def own_images(run: Run) -> Choice:
             where=str(run.folder.path),
             fix="--split NAME, --bundle DIR, --dataset NAMES or --where SQL",
         )
-    bundle = open_bundle(run.folder.path / BUNDLE)
+    bundle = own_bundle(run)
     bundle.rows(TEST)  # raises where there is none
     return Choice(bundle, TEST, TEST)
+
+
+def own_bundle(run: Run) -> Bundle:
+    """The bundle that the run made. Raises CxrError: CXR-150 it is damaged, CXR-155 it is another than the run was trained on."""
+    bundle = open_bundle(run.folder.path / BUNDLE)
+    if run.about.get("bundle_file_sha256", bundle.digest) != bundle.digest:
+        fix = "put the run's own bundle back, or name the images with --split, --bundle or --where"
+        raise CxrError(
+            "CXR-155",
+            "the bundle in the run's folder is not the one it was trained on",
+            where=str(bundle.folder),
+            fix=fix,
+        )
+    return bundle
 
 
 def images_of_bundle(said: str) -> Choice:

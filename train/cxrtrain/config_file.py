@@ -47,6 +47,12 @@ _ENDS = {f"{step}_p": (0.0, 1.0) for step in (
 }  # fmt: skip
 
 
+_NOT_NEGATIVE = (
+    "loop.seed", "optim.weight_decay", "optim.momentum", "optim.patience", "optim.min_lr", "optim.warmup_epochs",
+    "objective.step_size", "model.dropout", "heads.weight",
+)  # fmt: skip
+
+
 def experiment_names() -> list[str]:
     """The experiments that ship, by name."""
     return sorted(path.stem for path in experiments_folder().glob("*.toml"))
@@ -211,6 +217,13 @@ def _check_values(experiment: c.Experiment, where: str) -> None:
         for said in _said(experiment, at):
             if said is not None and said <= 0:
                 raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix="it is above 0")
+    for at in _NOT_NEGATIVE:
+        for said in _said(experiment, at):
+            if said is not None and said < 0:
+                raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix="it is 0 or above")
+    if experiment.optim.swa_from is not None and experiment.optim.swa_from > experiment.loop.epochs:
+        problem = f"optim.swa_from is {experiment.optim.swa_from}, and there are {experiment.loop.epochs} epochs"
+        raise CxrError("CXR-505", problem, where=where, fix="average from an earlier epoch on")
     for key, (low, high) in _ENDS.items():
         said = getattr(experiment.augment, key)
         first, last = said if isinstance(said, tuple) else (said, said)

@@ -71,7 +71,9 @@ class Trainer:
     """The state of a run that is going on."""
 
     def __init__(self, request: Request, place: Place, tell: Callable[[str], None], say: Callable[[str], None]) -> None:
-        experiment, bundle = request.experiment, request.bundle
+        experiment = request.experiment
+        rows = request.bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
+        bundle = request.bundle.scaled_to(rows)
         self.request, self.experiment, self.bundle, self.place = request, experiment, bundle, place
         self.device = place.device
         self.tell, self.say = (tell, say) if place.first else (_silent, _silent)
@@ -80,7 +82,6 @@ class Trainer:
 
         assemble.check_heads(bundle, experiment)
         store = PixelStore(request.store, bundle, side=experiment.data.side, fit=experiment.data.fit)
-        rows = bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
         self.valid = bundle.rows(experiment.data.valid, fold=request.fold)
         assemble.check_learnable(bundle, {experiment.data.train: rows, experiment.data.valid: self.valid})
         self.inputs = Inputs.of(experiment.input, store.mean_and_sd(rows))
@@ -88,12 +89,13 @@ class Trainer:
         self.feed = Feed(experiment, bundle, rows, inputs=self.inputs, augment=augment, place=place)
         self.run_id = run_folder.run_id(experiment, bundle.digest, store.digest, request.fold)
         about = assemble.about_run(experiment, bundle, store, self.inputs, request.fold, place)
+        # Before the folder is the run's: weights that are refused must not take it.
+        side = self.inputs.side(experiment.data.side)
+        going_on = agreed(run_folder.RunFolder(request.out).last.is_file(), self.device)
+        self.model = assemble.net(experiment, bundle, side, going_on=going_on, say=self.say)
         self.folder = assemble.begun(request.out, experiment, about | {"run_id": self.run_id}, place)
         self.pixels = Pixels(store, np.concatenate([rows, self.valid]), self.device)
 
-        side = self.inputs.side(experiment.data.side)
-        going_on = agreed(self.folder.last.is_file(), self.device)
-        self.model = assemble.net(experiment, bundle, side, going_on=going_on, say=self.say)
         # Convolutions are faster so, on a CPU too.
         self.model.to(self.device)
         self.model.to(memory_format=torch.channels_last)
@@ -276,7 +278,7 @@ class Trainer:
             self.at.best, self.at.best_epoch, self.at.waited = watched, self.at.epoch, 0
         else:
             self.at.waited += 1
-        if (improved or self.at.best_epoch == 0) and self.swa is None:
+        if improved or self.at.best_epoch == 0:
             self.keeper.save_best(judged, self.at)
         if own is not None:
             self.model.load_state_dict(own)
@@ -285,10 +287,9 @@ class Trainer:
 
     def _finish(self) -> None:
         """The averaged weights where they were asked for, and the last word."""
-        if self.swa is not None:
-            if self.swa.n:
-                swapped_in(self.model, self.swa)
-                renew_statistics(self.model, lambda: self.feed.plain(self.pixels))
+        if self.swa is not None and self.swa.n:  # else it stopped before the first weights were averaged
+            swapped_in(self.model, self.swa)
+            renew_statistics(self.model, lambda: self.feed.plain(self.pixels))
             judged = self._judge()
             self.at.best, self.at.best_epoch = self._watched(judged), self.at.epoch
             self.keeper.save_best(judged, self.at)

@@ -14,14 +14,14 @@ from cxrdata.wording import counted
 from cxrtrain import checkpoint
 from cxrtrain.assemble import reference
 from cxrtrain.augment.histogram import match_histograms
-from cxrtrain.bundle import Bundle, open_bundle
-from cxrtrain.choice import has_own_bundle
+from cxrtrain.bundle import Bundle
+from cxrtrain.choice import has_own_bundle, own_bundle
 from cxrtrain.distributed import Place, joined
 from cxrtrain.forward import outputs_of
 from cxrtrain.inputs import Inputs
 from cxrtrain.models.net import Net, build_net
 from cxrtrain.pixels import Pixels, PixelStore, stored
-from cxrtrain.run_folder import BUNDLE, Run
+from cxrtrain.run_folder import Run
 
 FEATURES = "features"
 _BATCH = 64  # at least so many images are looked at at once
@@ -151,7 +151,7 @@ def _learnt(run: Run, asked: Bundle) -> Bundle | None:
     if run.about.get("bundle_sha256") == asked.digest:
         own = asked
     elif has_own_bundle(run):
-        own = open_bundle(run.folder.path / BUNDLE)
+        own = own_bundle(run)
     else:
         return None
     fold = run.about.get("fold")

@@ -173,10 +173,9 @@ class _Place:
 
 
 def _learnt_from(rows: pl.DataFrame, data: DataConfig) -> list[_Place]:
-    """Training and validation; with folds, each of them, since each is validation once and training otherwise."""
+    """Training and validation. With folds they are one: what each fold leaves to be learnt from, training itself checks."""
     if "fold" in rows.columns and rows["fold"].null_count() < rows.height:
-        folds = rows["fold"].drop_nulls().unique().sort().to_list()
-        return [_Place(f"fold {fold}", rows.filter(fold=fold)) for fold in folds]
+        return [_Place("all folds", rows.filter(pl.col("fold").is_not_null()))]
     return [_Place(part, rows.filter(part=part)) for part in (data.train, data.valid)]
 
 

@@ -118,10 +118,15 @@ def write_about(folder: RunFolder, about: dict[str, Any]) -> None:
             aside.unlink(missing_ok=True)
 
 
-def _only_begun(folder: RunFolder) -> bool:
-    """Whether a folder without a run.json holds no more than what is written before it."""
+def is_free(folder: RunFolder) -> bool:
+    """Whether a folder may become a run's: there is none, it is empty, or what began there ended before its first step."""
+    if not folder.path.exists():
+        return True
     if not folder.path.is_dir():
         return False
+    if folder.about.is_file():
+        about = open_run(folder.path).about
+        return about["state"] == "stopped" and not about.get("steps") and not folder.last.exists()
     remove_unfinished(folder.path)
     begun = {BUNDLE, folder.config.name, folder.last.parent.name}
     return all(one.name in begun for one in folder.path.iterdir()) and not folder.last.exists()
@@ -135,19 +140,18 @@ def begin(path: Path, experiment: Experiment, about: dict[str, Any]) -> RunFolde
     folder = RunFolder(path)
     if folder.about.is_file():
         there = open_run(path)
-        empty = there.about["state"] == "stopped" and not there.about.get("steps") and not folder.last.exists()
-        if there.run_id != about["run_id"] and not empty:
+        if there.run_id == about["run_id"]:
+            remove_unfinished(path)
+            remove_unfinished(folder.last.parent)
+            return folder
+        if not is_free(folder):
             raise CxrError(
                 "CXR-156",
                 f"the folder holds the run {there.run_id} of {there.experiment.name}, not this one ({about['run_id']})",
                 where=str(path),
                 fix="name another folder with --out; nothing here was changed",
             )
-        if there.run_id == about["run_id"]:
-            remove_unfinished(path)
-            remove_unfinished(folder.last.parent)
-            return folder
-    elif path.exists() and not _only_begun(folder):
+    elif not is_free(folder):
         raise CxrError(
             "CXR-156", "the folder holds files that are no run's", where=str(path), fix="name an empty folder"
         )

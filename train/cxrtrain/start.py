@@ -6,16 +6,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cxrdata.errors import CxrError
-from cxrdata.stages import make_private, remove_unfinished, unfinished
+from cxrdata.stages import make_private, unfinished
 from cxrdata.wording import counted
 from cxrtrain.bundle import Bundle, open_bundle
 from cxrtrain.config import Experiment
 from cxrtrain.loop import Request, train
 from cxrtrain.pixels import stored
-from cxrtrain.run_folder import BUNDLE, Run, writing
+from cxrtrain.run_folder import BUNDLE, Run, RunFolder, is_free, writing
 
 
 def start(
@@ -52,15 +53,16 @@ def _made(place: Path, prepare: Callable[[Path], Bundle]) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="cxrdata-bundle-") as scratch:
         fresh = prepare(Path(scratch) / "bundle")
         if place.is_dir():
-            there = open_bundle(place)
-            # Another bundle makes another run, which the run's folder will refuse.
-            return there if there.digest == fresh.digest else fresh
-        remove_unfinished(place.parent)
-        if place.parent.exists() and (not place.parent.is_dir() or any(place.parent.iterdir())):
-            return fresh
+            with suppress(CxrError):  # a damaged one is made again
+                if (there := open_bundle(place)).digest == fresh.digest:
+                    return there
+        run = RunFolder(place.parent)
+        if not is_free(run) and run.path.exists():
+            return fresh  # another bundle makes another run, which the run's folder will refuse
         with writing(place.parent):
             make_private(place.parent)
             aside = unfinished(place)
             shutil.copytree(fresh.folder, aside)
+            shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
     return open_bundle(place)

@@ -58,7 +58,11 @@ def said_fold(text: str | None) -> tuple[int, int] | None:
 @click.option("--show", is_flag=True, help="Print the experiment, all defaults and --set included, and stop.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a value: optim.lr=1e-4; repeatable.")
 @click.option("--split", metavar="NAME", help="The split to train on; default what the experiment names.")
-@click.option("--fold", metavar="K/N", help="Validate on the K-th of the split's N folds, train on the others.")
+@click.option(
+    "--fold",
+    metavar="K/N",
+    help="Validate on the K-th of the split's N folds (1/N is its fold 0), train on the others.",
+)
 @click.option("--weights", metavar="WHAT", help="Start from imagenet, none, a FILE, or run:FOLDER.")
 @store_option
 @click.option("--bundle", type=click.Path(path_type=Path), help="Take a prepared bundle: no catalog is needed.")
