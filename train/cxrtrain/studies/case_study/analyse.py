@@ -42,7 +42,7 @@ class Analysis:
     @property
     def fpr_by_age(self) -> pl.DataFrame:
         """The rows of CONTRACT §7."""
-        return self.details.select(COLUMNS)
+        return self.details.select(*COLUMNS)
 
     def save(self, folder: Path) -> None:
         """Write every table, and the notes."""

@@ -104,10 +104,9 @@ def subsets(images: pl.DataFrame, dataset: str, part: str, rules: str) -> Iterat
     bare = ~pl.col("devices").fill_null(value=False)
     pa = (pl.col("view") == "PA") | pl.col("view").is_null()
     known = pl.col("age_low_years").is_not_null()
+    main = known & bare & pa
     if rules == PUBLISHED:
         main = known & (low < 11) if dataset == design.CHILDREN else known
-    else:
-        main = known & bare & pa
 
     def masks(which: pl.Expr) -> pl.Series:
         return images.select(which.fill_null(value=False)).to_series()
