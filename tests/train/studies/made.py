@@ -7,7 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-THEIRS = {"vindr_cxr": "vindr_cxr", "nih_cxr14": "nih_cxr18", "padchest": "padchest", "chexpert": "chexbert", "vindr_pcxr": "vindr_pcxr"}
+THEIRS = {
+    "vindr_cxr": "vindr_cxr",
+    "nih_cxr14": "nih_cxr18",
+    "padchest": "padchest",
+    "chexpert": "chexbert",
+    "vindr_pcxr": "vindr_pcxr",
+}
 # Healthy images, and those called positive, by age in years.
 CHILDREN = {"000D": (20, 12), "001Y": (30, 15), "002Y": (25, 5), "003Y": (25, 0), "009Y": (12, 1), "010Y": (12, 12)}
 ADULTS = {"20": (20, 2), "30": (40, 4), "50": (30, 0), "70": (30, 6), "85": (12, 6)}
@@ -15,7 +21,9 @@ ADULTS = {"20": (20, 2), "30": (40, 4), "50": (30, 0), "70": (30, 6), "85": (12,
 CALIBRATION = [(1, 0.6 + at * 0.015) for at in range(20)] + [(0, 0.1 + at * 0.0075) for at in range(40)]
 
 
-def row(dataset: str, split: str, name: str, age: str, score: float, *, positive: int | None = 0, **more: object) -> dict[str, object]:
+def row(
+    dataset: str, split: str, name: str, age: str, score: float, *, positive: int | None = 0, **more: object
+) -> dict[str, object]:
     """A row of theirs."""
     return {
         "dset": THEIRS[dataset], "split": split, "image_id": f"{split}-{name}", "patient_id": f"p-{split}-{name}", "age": age,
@@ -42,7 +50,14 @@ def calibration_rows(dataset: str) -> list[dict[str, object]]:
 def write(folder: Path, trained_on: str, rows: list[dict[str, object]], *, blend: str = "") -> Path:
     """Rows of one dataset and split, where ped_vs_adults-cxr writes them."""
     first = rows[0]
-    place = folder / blend / f"exp_cardiomegaly-{THEIRS[trained_on]}-mixup-imb_sampler" / str(first["dset"]) / str(first["split"]) / "best"
+    place = (
+        folder
+        / blend
+        / f"exp_cardiomegaly-{THEIRS[trained_on]}-mixup-imb_sampler"
+        / str(first["dset"])
+        / str(first["split"])
+        / "best"
+    )
     place.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(rows, infer_schema_length=None).write_csv(place / "predictions.csv")
     return place / "predictions.csv"

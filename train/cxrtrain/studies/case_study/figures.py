@@ -24,8 +24,9 @@ from cxrtrain.studies.case_study.design import (
 )
 
 _PANEL, _HEIGHT = 300, 170
+_ASIDE = 0.014
 _RATE = "False positive rate"
-_BARS = "Bars are 95 % intervals; the numbers below are healthy images. Bins of too few patients are not drawn."
+_BARS = "Bars are 95 % intervals; the numbers on top are healthy images. Bins of too few patients are not drawn."
 
 
 def case_study_figures(analysis: Analysis) -> list[Figure]:
@@ -65,7 +66,7 @@ def _shown(rows: pl.DataFrame) -> pl.DataFrame:
 def _by_age(
     table: pl.DataFrame, *, part: str, order: Sequence[str], title: str, ages: Sequence[str], part_title: str
 ) -> Any:  # noqa: ANN401
-    """Rates by age with intervals, one colour and shape a `part`, and the number of images under each age."""
+    """Rates by age with intervals, one colour and shape a `part`, and the number of images above each age."""
     import altair as alt
 
     many = len(order) > 1
@@ -181,7 +182,7 @@ def _both(rows: pl.DataFrame) -> Iterator[Figure]:
     yield Figure(
         "children_and_adults", "Children and adults",
         f"Children of {NAMES[CHILDREN]}, and healthy adults of the dataset that each model was trained on; {rules} rules. Bars are 95 % intervals.",
-        (bars + points).properties(width=520, height=alt.Step(16, **{"for": "position"})), table,
+        (bars + points).properties(width=520, height=alt.Step(13, **{"for": "offset"})), table,
     )  # fmt: skip
 
 
@@ -197,8 +198,13 @@ def _blends(rows: pl.DataFrame) -> Iterator[Figure]:
     if table["blend"].n_unique() < 2:
         return
     order = [one for one in _models() if one in table["trained_on"]]
-    base = alt.Chart(table).encode(
-        x=alt.X("blend:Q", title="Blend of histogram matching", axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1.0], format=".2f")),
+    # Beside each other, so that no model's interval covers another's.
+    aside = {name: (at - (len(order) - 1) / 2) * _ASIDE for at, name in enumerate(order)}
+    placed = table.with_columns(
+        place=pl.col("blend") + pl.col("trained_on").replace_strict(aside, return_dtype=pl.Float64)
+    )
+    base = alt.Chart(placed).encode(
+        x=alt.X("place:Q", title="Blend of histogram matching", axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1.0], format=".2f")),
         color=alt.Color("trained_on:N", title="Trained on", sort=order, scale=categories(order)),
     )  # fmt: skip
     y = alt.Y("fpr:Q", title=_RATE, axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))

@@ -112,7 +112,16 @@ def _rate(frame: pl.DataFrame, *columns: str, name: str = "fpr") -> pl.DataFrame
 
 
 def _thresholds(analysis: Analysis) -> Table:
-    frame = analysis.thresholds.with_columns(pl.col("trained_on").replace(NAMES))
+    own = analysis.thresholds
+    rules = own["rules"].unique(maintain_order=True).to_list()
+    keys = ["trained_on", "blend"]
+    frame = own.filter(rules=rules[0]).select(*keys, "n", "n_positive", "auroc", "ci_low", "ci_high")
+    for one in rules:
+        frame = frame.join(own.filter(rules=one).select(*keys, pl.col("threshold").alias(f"threshold_{one}")), on=keys)
+    order = {name: at for at, name in enumerate(NAMES)}
+    frame = frame.sort(pl.col("trained_on").replace_strict(order), "blend").with_columns(
+        pl.col("trained_on").replace(NAMES)
+    )
     caption = "n: images of the calibration part. Its AUROC says how well the model tells adults with the finding from healthy ones."
     return Table("thresholds", "Thresholds", caption, _round(frame))
 
@@ -124,9 +133,10 @@ def _overall(rows: pl.DataFrame, subset: str) -> list[Figure | Table]:
     )  # fmt: skip
     if own.is_empty():
         return []
-    frame = _rate(own, "trained_on", "dataset", "subset", "rules", "n", "n_positive")
+    told = own.with_columns(ages=pl.col("subset").str.extract(":(.*)$").fill_null("all"))
+    frame = _rate(told, "trained_on", "dataset", "ages", "rules", "n", "n_positive")
     who = "adults" if subset == ADULTS else "children"
-    caption = "Over all ages. n_positive: healthy images that are called positive. The published rules give this rate no interval."
+    caption = "n_positive: healthy images that are called positive. The published rules give these rates no interval."
     return [Table(f"overall_{who}", f"Healthy {who}, all models and datasets", caption, frame)]
 
 
@@ -140,14 +150,12 @@ def _old(rows: pl.DataFrame) -> list[Figure | Table]:
     if "80+" not in own["ages"]:
         return []
     caption = f"{_best(rows).capitalize()} rules. Masked bins have no rate."
-    return [
-        Table(
-            "over_80",
-            "Healthy adults of 40 to 59 and from 80",
-            caption,
-            _rate(own, "trained_on", "dataset", "ages", "n"),
-        )
-    ]
+    shown = _rate(own, "trained_on", "dataset", "ages", "n").pivot(
+        "ages", index=["trained_on", "dataset"], values=["n", "rate_(95 % interval)"], maintain_order=True
+    )
+    shown = _rate(own, "trained_on", "dataset", "ages", "n").rename({"rate_(95 % interval)": "rate"})
+    beside = shown.pivot("ages", index=["trained_on", "dataset"], values=["n", "rate"], maintain_order=True)
+    return [Table("over_80", "Healthy adults of 40 to 59 and from 80", caption, beside)]
 
 
 def _best(rows: pl.DataFrame) -> str:
