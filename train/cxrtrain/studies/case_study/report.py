@@ -17,8 +17,8 @@ from cxrtrain.studies.case_study.published import QUANTITIES, comparison
 
 TITLE = "Adults' models on children's hearts"
 SYNTHETIC = (
-    "SYNTHETIC DATA: every image is a drawn phantom, and the effect is planted: the phantoms of infants are drawn with the "
-    "wider hearts that infants have. This page proves that the pipeline finds it, and says nothing about patients."
+    "SYNTHETIC DATA: no image here is of a patient. The effect is planted: the phantoms of infants are drawn with the wider "
+    "hearts that infants have. That it is found proves the pipeline, and says nothing about medicine."
 )
 _QUESTION = (
     "How often does a model that learnt from adults call the hearts of healthy children enlarged? After Hua et al., "
