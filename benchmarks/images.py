@@ -165,6 +165,7 @@ def _folder() -> Iterator[Path]:
 def _build(workers: int) -> tuple[float, float, int]:
     import polars as pl
 
+    from cxrdata.engines import Engine
     from cxrdata.images.build import StoreRequest, build_store
     from cxrdata.images.resize import Frame
 
@@ -175,7 +176,9 @@ def _build(workers: int) -> tuple[float, float, int]:
             path.write_bytes(data)
             rows.append(("nih_cxr14", path.name, str(path), None))
         located = pl.DataFrame(rows, schema=["dataset", "image_id", "path", "member"], orient="row")
-        request = StoreRequest(folder / "store", located, Frame(SIDE), workers=workers, shard_bytes=20 * SIDE * SIDE)
+        request = StoreRequest(
+            folder / "store", located, Frame(SIDE), engine=Engine(workers=workers), shard_bytes=20 * SIDE * SIDE
+        )
         started, cpu = time.perf_counter(), time.process_time()
         done = build_store(request)
         assert done.decoded == len(rows)

@@ -140,7 +140,9 @@ PROBLEMS: dict[str, Problem] = {
         "The folder that is named as the place of a dataset's images is not there.",
     ),
     "CXR-131": Problem(
-        "archive damaged", Exit.DATA, "A .zip or .tar with images is no archive or its list of members is damaged."
+        "archive damaged",
+        Exit.DATA,
+        "A .zip, .tar or .tar.gz with images is no archive, or its list of members is damaged.",
     ),
     "CXR-132": Problem(
         "archive member damaged",

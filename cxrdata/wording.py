@@ -1,6 +1,8 @@
-"""Counts in sentences."""
+"""Counts in sentences, values in names of columns."""
 
 from __future__ import annotations
+
+import re
 
 _HISSING = ("s", "x", "ch", "sh")
 
@@ -10,3 +12,8 @@ def counted(n: int, noun: str) -> str:
     if n == 1:
         return f"{n:,} {noun}"
     return f"{n:,} {noun}{'es' if noun.endswith(_HISSING) else 's'}"
+
+
+def slug(value: str) -> str:
+    """A value as part of a column's name: lower case, anything else but letters and digits an underscore."""
+    return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cxrdata.cli.options import catalog_option, example, overlays_option, quiet_option
+from cxrdata.cli.options import catalog_option, engine_options, example, overlays_option, quiet_option
 from cxrdata.cli.output import emit, progress, remark
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
@@ -45,6 +45,7 @@ _TOPICS_TOLD = ("left_out", "ambiguity", "missing_file", "extra_column", "disagr
 @click.option("--keep-raw", is_flag=True, help="Also store every source column as text, in the schema raw.")
 @click.option("--with-text", is_flag=True, help="With --keep-raw, report texts too.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: one a core.")
+@engine_options
 @quiet_option
 @catalog_option
 def build_catalog(

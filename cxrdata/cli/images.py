@@ -61,7 +61,7 @@ def images() -> None:
 
     Where they are is said by this machine, not by the catalog: --root, else $CXRDATA_ROOT_<DATASET>, else
     ~/.config/cxrdata/roots.toml (lines such as nih = "/data/nih"), else a folder of the dataset's name below
-    $CXRDATA_ROOT or ./data. Folders of any official layout, .zip and .tar are read as they are.
+    $CXRDATA_ROOT or ./data. Folders of any official layout, .zip, .tar and .tar.gz are read as they are.
     """
 
 
@@ -117,7 +117,7 @@ def paths(
 ) -> None:
     """Say where the file of each image is: of those asked for, or of each row of TABLE (CSV or Parquet).
 
-    `path` is empty where there is no file; `member` is the name inside a .zip or .tar. The same from Python:
+    `path` is empty where there is no file; `member` is the name inside an archive. The same from Python:
     cxrdata.open().paths(frame).
     """
     if table is not None and (datasets or where or split):

@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.images import chosen_options, given_roots, roots_option
-from cxrdata.cli.options import catalog_option, example, limit_options, names, quiet_option, rows_options
+from cxrdata.cli.options import (
+    catalog_option,
+    engine_options,
+    example,
+    limit_options,
+    names,
+    quiet_option,
+    rows_options,
+)
 from cxrdata.cli.output import emit, progress, remark, tell_of
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
@@ -55,8 +63,7 @@ def _share(text: str | None) -> tuple[int, int]:
 @click.option("--fit", type=click.Choice(FITS), default="squash", show_default=True, help="How images become square.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The store's folder.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes; default: the cores there are.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works.")
-@click.option("--address", help="Of --engine ray: join this cluster (auto: the one running here).")
+@engine_options
 @click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for an array of jobs.")
 @chosen_options
 @roots_option
@@ -79,8 +86,8 @@ def build(
 ) -> None:
     """Decode the images to 8-bit grey of one size, into a store that training reads at the speed of memory.
 
-    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip and .tar. squash fills the square, pad
-    keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
+    JPEG, PNG (8 and 16 bit) and DICOM are read where they lie, from folders, .zip, .tar and .tar.gz. squash fills the
+    square, pad keeps the aspect with black beside, crop keeps the aspect and the centre. The same command again continues where it
     was interrupted and does changed files anew. Images that cannot be decoded are listed in refused.parquet with a
     reason. An array of jobs: each runs the same command with --shard $SLURM_ARRAY_TASK_ID/N (--array=1-N); the one that
     finishes last writes the index. The same from Python: cxrdata.images.build.build_store.
@@ -88,14 +95,14 @@ def build(
     import os
 
     import cxrdata
+    from cxrdata.engines import Engine
     from cxrdata.images.build import StoreRequest, build_store
     from cxrdata.images.choice import choose
     from cxrdata.images.resize import Frame
     from cxrdata.images.roots import ImageRoots
     from cxrdata.images.sources import locate
 
-    if address is not None and engine != "ray":
-        raise CxrError("CXR-502", "--address names a Ray cluster", fix="add --engine ray")
+    who = Engine(engine, workers or os.cpu_count() or 1, address)
     frame, share = Frame(size, fit), _share(shard)
     with cxrdata.open(catalog) as opened:
         tell_of(opened, quiet=quiet)
@@ -110,17 +117,15 @@ def build(
         out.absolute(),
         located,
         frame,
-        workers=workers or os.cpu_count() or 1,
         share=share,
-        engine=engine,
-        address=address,
+        engine=who,
     )
     with _rate("building", quiet=quiet) as tell:
         report = build_store(request, tell=tell)
     rate = report.decoded / report.seconds if report.seconds else 0.0
     remark(
-        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were, "
-        f"{report.refused:,} refused",
+        f"{counted(report.images, 'image')}: {report.decoded:,} decoded ({rate:,.0f}/s), {report.reused:,} as they were; "
+        f"{report.refused:,} of them refused",
         quiet=quiet,
     )
     if report.missing_shards:

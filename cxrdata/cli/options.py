@@ -92,6 +92,15 @@ def overlays_option(function: Command) -> Command:
     )(function)
 
 
+def engine_options(function: Command) -> Command:
+    """`--engine` and `--address` of commands whose work can be done on several machines."""
+    address = click.option("--address", help="Of --engine ray: join this cluster (auto: the one running here).")
+    engine = click.option(
+        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works."
+    )
+    return engine(address(function))
+
+
 def quiet_option(function: Command) -> Command:
     """`--quiet`: no progress, no remarks; errors only."""
     return click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks, only errors.")(function)

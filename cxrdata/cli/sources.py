@@ -12,6 +12,9 @@ from cxrdata.cli.output import emit, progress, remark
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
 
+OFFICIAL = "official"
+SHORTEST, LONGEST = 16, 4096
+
 
 @click.command(epilog=example("cxrdata sources nih"))
 @click.argument("name", required=False)
@@ -29,6 +32,21 @@ def sources(name: str | None, overlays: Path | None, row_format: str, limit: int
         emit(sources_frame(registry), row_format=row_format, limit=limit, out=out)
     else:
         sys.stdout.write(source_page(registry.get(name)))
+
+
+def _long_side(text: str | None, *, images: bool) -> int | str | None:
+    """`--long-side N|official`. Raises CxrError CXR-502."""
+    if text is None or (text == OFFICIAL and images):
+        return text
+    if not images:
+        raise CxrError("CXR-502", "--long-side says how large images are drawn", fix="add --images")
+    if not text.isdecimal() or not SHORTEST <= int(text) <= LONGEST:
+        raise CxrError(
+            "CXR-502",
+            f"--long-side needs pixels from {SHORTEST} to {LONGEST}, or {OFFICIAL}, got {text!r}",
+            fix="for example --long-side 512",
+        )
+    return int(text)
 
 
 @click.command(epilog=example("cxrdata synth data --scale 0.001"))
@@ -56,6 +74,11 @@ def sources(name: str | None, overlays: Path | None, row_format: str, limit: int
     type=click.Path(path_type=Path, dir_okay=False),
     help="Of --images: a file in place of metadata/phantom_norms.toml, such as a control.",
 )
+@click.option(
+    "--long-side",
+    metavar="N|official",
+    help="Of --images: pixels of the longer side; official: as the tables state. Default 320; DICOM a tenth of official.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Of --images: processes.")
 @overlays_option
 @quiet_option
@@ -68,6 +91,7 @@ def synth(
     list_variants: bool,
     images: bool,
     norms: Path | None,
+    long_side: str | None,
     workers: int,
     overlays: Path | None,
     quiet: bool,
@@ -82,6 +106,7 @@ def synth(
 
     if norms is not None and not images:
         raise CxrError("CXR-502", "--norms says how images are drawn", fix="add --images")
+    side = _long_side(long_side, images=images)
     if list_variants:
         emit(variants_frame(overlays))
         return
@@ -93,6 +118,7 @@ def synth(
             only=only,
             variants=variants,
             images=images,
+            official_size=side == OFFICIAL,
             overlays=overlays,
             progress=tell,
         )
@@ -100,7 +126,14 @@ def synth(
             from cxrdata.images.phantom_files import write_phantoms
 
             drawn = write_phantoms(
-                folder, written, seed=seed, norms=norms, overlays=overlays, workers=workers, progress=tell
+                folder,
+                written,
+                seed=seed,
+                norms=norms,
+                long_side=side,
+                overlays=overlays,
+                workers=workers,
+                progress=tell,
             )
     if images:
         remark(f"{counted(drawn, 'image')} drawn; the truth is in each dataset's phantoms.csv", quiet=quiet)

@@ -1,4 +1,4 @@
-"""Archives read where they lie: `.zip` and `.tar`, never unpacked, members read from several threads and after a fork.
+"""Archives read where they lie: `.zip` and `.tar` (`.tar.gz`: `streams`), never unpacked, members read from several threads and after a fork.
 
 Each archive's list of members is read once in a process. What a member says of its own place in the file system is not
 followed: an entry that climbs out (`../`), an absolute one, a link, is refused when the archive is listed.
@@ -20,8 +20,7 @@ from pathlib import Path
 from cxrdata.errors import CxrError
 
 SUFFIXES = (".zip", ".tar")
-# Read from front to back only: finding one image would mean decompressing all before it.
-COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED_SUFFIXES = (".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 LARGEST_MEMBER = 1 << 30  # no radiograph comes near it; more is a bomb
 _OPEN_ARCHIVES = 128  # PadChest has 51, NIH 12
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -84,6 +83,12 @@ class Archive:
             raise self._broken(name, f"it has {len(content):,} bytes, the archive's list says {member.bytes:,}")
         return content
 
+    def size(self, name: str) -> int:
+        """Bytes of a member. Raises CxrError CXR-132 where there is none of this name."""
+        if name not in self.members:
+            raise self._broken(name, "there is no such member")
+        return self.members[name].bytes
+
     def _inflate(self, name: str, member: Member, content: bytes) -> bytes:
         if member.method == zipfile.ZIP_DEFLATED:
             try:
@@ -98,12 +103,27 @@ class Archive:
         return content
 
     def _broken(self, name: str, problem: str) -> CxrError:
-        return CxrError(
-            "CXR-132",
-            f"the archive's member cannot be read: {problem}",
-            where=f"{self.path.name}:{name}",
-            fix="get the archive again, or unpack it with another program",
-        )
+        return broken_member(self.path, name, problem)
+
+
+def broken_archive(path: Path, problem: str) -> CxrError:
+    """CXR-131: nothing of an archive can be used."""
+    return CxrError(
+        "CXR-131",
+        f"the archive cannot be read: {problem}",
+        where=str(path),
+        fix="get it again; a download may have broken off",
+    )
+
+
+def broken_member(path: Path, name: str, problem: str) -> CxrError:
+    """CXR-132: one image of an archive cannot be used."""
+    return CxrError(
+        "CXR-132",
+        f"the archive's member cannot be read: {problem}",
+        where=f"{path.name}:{name}",
+        fix="get the archive again, or unpack it with another program",
+    )
 
 
 def _read_all(handle: int, start: int, size: int) -> bytes:
@@ -135,12 +155,7 @@ def open_archive(path: Path) -> Archive:
     except BaseException as error:
         os.close(handle)
         if isinstance(error, zipfile.BadZipFile | tarfile.TarError | zlib.error | EOFError | ValueError | struct.error):
-            raise CxrError(
-                "CXR-131",
-                f"the archive cannot be read: {error}",
-                where=str(path),
-                fix="get it again; a download may have broken off",
-            ) from error
+            raise broken_archive(path, str(error)) from error
         raise
     archive = Archive(path, handle, is_zip, members, tuple(refused))
     weakref.finalize(archive, os.close, handle)

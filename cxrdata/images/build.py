@@ -1,4 +1,4 @@
-"""Building an image store: the plan of shards, the engines that make them, and the index over all.
+"""Building an image store: the plan of shards, who makes them, and the index over all.
 
 Each shard appears whole or not at all, and what is there is found again; so a build that was interrupted, or is one of
 many (`--shard i/n`, an array of jobs), goes on where things stand. Whoever finds all shards there writes the index.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
+from cxrdata.engines import Engine, Tell, run_tasks
 from cxrdata.errors import CxrError
-from cxrdata.images.engines import Tell, run_shards
 from cxrdata.images.resize import Frame
-from cxrdata.images.shards import PART_SCHEMA, ShardTask
+from cxrdata.images.shards import PART_SCHEMA, ShardTask, make_shard
 from cxrdata.images.store import FORMAT, INDEX_SCHEMA, KEY, REFUSED_SCHEMA, StoreFolder
 from cxrdata.stages import make_private, remove_unfinished, sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
@@ -28,23 +28,21 @@ from cxrdata.store.publish import holding, replace_text, writing
 SHARD_BYTES = 64 << 20
 # Counts up when the same file would be decoded to other pixels: what older versions made is then made again.
 DECODING = 2
+_PRELOAD = ("cxrdata.images.shards", "PIL.PngImagePlugin", "PIL.JpegImagePlugin")
 
 
 @dataclass(frozen=True)
 class StoreRequest:
     """What to build. `located`: dataset, image_id, path, member of every image wanted, as `locate` returns them.
 
-    `share`: (i, n): only every n-th shard, beginning with the i-th, counted from 1. `engine`: `local`, so many processes
-    (`workers`), or `ray`, at most so many tasks at a time on the cluster at `address` (None: one of this machine).
+    `share`: (i, n): only every n-th shard, beginning with the i-th, counted from 1. `engine`: who makes them.
     """
 
     out: Path
     located: pl.DataFrame = field(repr=False)
     frame: Frame
-    workers: int = 1
     share: tuple[int, int] = (1, 1)
-    engine: str = "local"
-    address: str | None = None
+    engine: Engine = field(default_factory=Engine)
     shard_bytes: int = SHARD_BYTES
 
 
@@ -65,26 +63,27 @@ def build_store(request: StoreRequest, *, tell: Tell = lambda _done, _total: Non
     """Build, continue or bring up to date the store at `request.out`. `tell` hears images done and images in all.
 
     Raises CxrError: CXR-502 wrong wishes, or a store of another frame; CXR-602 not writable; CXR-603 another build
-    writes it; CXR-606 a worker was killed.
+    writes it; those of `run_tasks`.
     """
     started = time.monotonic()
     folder = StoreFolder(request.out)
     part_of, parts = request.share
     if not 1 <= part_of <= parts:
         raise CxrError("CXR-502", f"--shard {part_of}/{parts} is no share", fix="--shard I/N with I from 1 to N")
-    with writing(folder.path):
+    with writing(folder.path, option="--out"):
         make_private(folder.parts)
-    with holding(folder.lock, folder.path, what="store", alone=parts == 1):
+    with holding(folder.lock, folder.path, what="store", alone=parts == 1, option="--out"):
         _same_frame(folder, request.frame)
         if parts == 1:
             remove_unfinished(folder.path)
             remove_unfinished(folder.parts)
         tasks = list(_plan(request, folder))
         mine = [task for task in tasks if task.number % parts == part_of - 1]
-        done = run_shards(mine, engine=request.engine, workers=request.workers, address=request.address, tell=tell)
+        sizes = [task.images.height for task in mine]
+        done = run_tasks(make_shard, mine, request.engine, sizes=sizes, tell=tell, preload=_PRELOAD)
         missing = [task for task in tasks if not (folder.parts / task.part).is_file()]
         if not missing:
-            with writing(folder.path):
+            with writing(folder.path, option="--out"):
                 _publish(folder, request.frame, tasks)
                 if parts == 1:
                     _clear(folder, tasks)
@@ -116,7 +115,7 @@ def _same_frame(folder: StoreFolder, frame: Frame) -> None:
         raise CxrError(
             "CXR-502", "the folder holds files that are no store's", where=str(folder.path), fix="name an empty folder"
         )
-    with writing(folder.path):
+    with writing(folder.path, option="--out"):
         replace_text(folder.plan, json.dumps(wanted, sort_keys=True) + "\n")
 
 

@@ -15,12 +15,12 @@ from cxrdata.images.checksums import read_published
 from cxrdata.images.duplicates import mark_duplicates
 from cxrdata.images.examine import Facts, examine
 from cxrdata.images.roots import ImageRoots
-from cxrdata.images.sources import ImageFile, files_of, locate_all
+from cxrdata.images.sources import ImageFile, files_of, in_reading_order, locate_all
 from cxrdata.processes import process_pool
 from cxrdata.schemas.registered import ALTERED, FILE_STATUSES, IMAGE_FILES, OK
 from cxrdata.stages import sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
-from cxrdata.store.publish import writing
+from cxrdata.store.publish import check_writable, writing
 from cxrdata.store.session import image_files
 from cxrdata.wording import counted
 
@@ -73,13 +73,13 @@ def check_images(
     On Ctrl-C what was found until then is stored; `only_new` goes on from there. Raises CxrError: CXR-133 where the
     root of a dataset that was asked for is not known, CXR-130, CXR-602.
     """
-    _check_writable(catalog)
+    check_writable(catalog.folder.path)
     wanted = request.images.select(KEY).unique().sort(KEY)
     known = image_files(catalog.folder)
     if request.only_new and known is not None:
         wanted = wanted.join(known, on=KEY, how="anti", maintain_order="left")
     checked = Checked(pl.DataFrame(schema=IMAGE_FILES.schema), complete=True)
-    located = _located(catalog, wanted, request, checked, progress)
+    located = in_reading_order(_located(catalog, wanted, request, checked, progress))
     facts, checked.complete = _examined(located, request, progress)
     rows = _judged(catalog, located, facts)
     progress("comparing the pictures")
@@ -192,7 +192,7 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
     broken = catalog.table("broken_images").select(*KEY, known_problem="problem").collect()
     frame = frame.join(stated, on=KEY, how="left", maintain_order="left")
     frame = frame.join(broken, on=KEY, how="left", maintain_order="left").with_columns(
-        wrong_size=(pl.col("rows_px") != pl.col("_rows")) | (pl.col("columns_px") != pl.col("_columns")),
+        wrong_size=pl.when(pl.col("dataset").is_in(_synthetic(catalog))).then(_OTHER_SHAPE).otherwise(_OTHER_SIZE),
         matches_published=pl.col("sha256") == pl.col("published_sha256"),
     )
     altered = (pl.col("status") == OK) & ~pl.col("matches_published").fill_null(value=True)
@@ -203,14 +203,16 @@ def _judged(catalog: Catalog, located: pl.DataFrame, facts: list[Facts]) -> pl.D
     return IMAGE_FILES.shaped(frame)
 
 
-def _check_writable(catalog: Catalog) -> None:
-    """Raise CxrError CXR-602 where what is found could not be kept: before hours of looking, not after."""
-    aside = unfinished(catalog.folder.image_files)
-    with writing(catalog.folder.path):
-        try:
-            aside.touch()
-        finally:
-            aside.unlink(missing_ok=True)
+_OTHER_SIZE = (pl.col("rows_px") != pl.col("_rows")) | (pl.col("columns_px") != pl.col("_columns"))
+# Of pictures that are drawn smaller than the tables say: but for rounding, the same proportions.
+_OTHER_SHAPE = (
+    pl.col("rows_px").cast(pl.Int64) * pl.col("_columns") - pl.col("columns_px").cast(pl.Int64) * pl.col("_rows")
+).abs() > pl.max_horizontal("_rows", "_columns")
+
+
+def _synthetic(catalog: Catalog) -> list[str]:
+    """The datasets of which `cxrdata synth` wrote the files."""
+    return catalog.table("datasets").filter(pl.col("synthetic")).select("dataset").collect()["dataset"].to_list()
 
 
 def _store(catalog: Catalog, rows: pl.DataFrame) -> None:

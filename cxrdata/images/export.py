@@ -77,7 +77,7 @@ def export_images(
             fix=f"layouts: {', '.join(LAYOUTS)}",
         )
     there = 0
-    with writing(out):
+    with writing(out, option="DIR"):
         for done, (name, position) in enumerate(zip(named["file"], store.positions(named), strict=True), 1):
             path = out / _safe(name)
             if path.is_file() and not replace:

@@ -25,7 +25,7 @@ from cxrdata.images.listing import list_images
 from cxrdata.images.unpack import unpack
 from cxrdata.interrupts import held_back
 from cxrdata.keys import recognise
-from cxrdata.store.publish import replace_text, writing
+from cxrdata.store.publish import check_writable, replace_text, writing
 
 if TYPE_CHECKING:
     import urllib3
@@ -169,7 +169,8 @@ def _images_there(folder: Path) -> set[str]:
     """The names of the image files below a folder, as keys are recognised."""
     if not folder.is_dir():
         return set()
-    return set(recognise(list_images([folder]).files["name"])["name"].drop_nulls().to_list())
+    files = list_images([folder], streams=False).files  # an archive that was kept says nothing of what was unpacked
+    return set(recognise(files["name"])["name"].drop_nulls().to_list())
 
 
 def fetch(
@@ -190,6 +191,7 @@ def fetch(
         return plan
     with writing(plan.folder, option="--to"):
         plan.folder.mkdir(parents=True, exist_ok=True)
+        check_writable(plan.folder, option="--to")
         _check_space(plan, workers)
     parts = [plan.folder / f"{item.wanted.name}.part" for item in needed]
     already = sum(part.stat().st_size for part in parts if part.is_file())

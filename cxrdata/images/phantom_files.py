@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cxrdata.harmonise.dataset import harmonise
+from cxrdata.images.phantom_boxes import DrawnHeart, place_boxes
 from cxrdata.images.phantom_norms import Norms
 from cxrdata.images.phantoms import Floats, Subject, Truth, draw_phantom
 from cxrdata.processes import process_pool
 from cxrdata.schemas.names import label_codes_name
 from cxrdata.sources.account import Account
-from cxrdata.sources.base import ReadContext, Registry, Source, SourceFiles
+from cxrdata.sources.base import ReadContext, Registry, SourceFiles
 from cxrdata.sources.discover import find
 from cxrdata.store.publish import writing
 from cxrdata.vocabularies import Vocabularies
 
 TRUTH_FILE = "phantoms.csv"
 FINDING = "cardiomegaly"
+OFFICIAL = "official"
+# Where the heart is in the picture, as shares of its width and height.
+HEART = ("heart_x_min", "heart_y_min", "heart_x_max", "heart_y_max")
 # Where the catalog's paths begin, below the folder of the file that lists the images; what is not said is that folder.
 _BELOW = {"nih_cxr14": "images"}
 _SIXTEEN_BITS = ("padchest",)
@@ -43,7 +47,8 @@ _PRELOAD = ("cxrdata.images.phantom_files", "PIL.PngImagePlugin", "PIL.JpegImage
 
 @dataclass(frozen=True)
 class _Order:
-    """One picture to be drawn and written. rows, columns: of the file; for DICOM its header's."""
+    """One picture to be drawn and written. rows, columns: of the file; for DICOM its header's. stated: those that the
+    dataset states, which its boxes are in."""
 
     image_id: str
     name: str
@@ -51,6 +56,7 @@ class _Order:
     subject: Subject
     rows: int
     columns: int
+    stated: tuple[int, int]
 
 
 def write_phantoms(
@@ -59,23 +65,32 @@ def write_phantoms(
     *,
     seed: int = 0,
     norms: Path | None = None,
+    long_side: int | str | None = None,
     overlays: Path | None = None,
     workers: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Draw every image of the synthetic datasets below `folder` and return how many there are.
 
-    norms: a file in place of `metadata/phantom_norms.toml`. DICOM files without pixels or transfer syntax stay so.
+    norms: a file in place of `metadata/phantom_norms.toml`. long_side: pixels in place of the norms'; OFFICIAL: as the
+    dataset's tables state, where they do. DICOM files have the size that their header says; those without pixels or
+    transfer syntax stay so. Boxes of cardiomegaly are put around the hearts.
     Raises CxrError: CXR-101, CXR-505 of the norms, CXR-602 not writable.
     """
     registry, how = Registry(overlays), Norms.load(norms)
+    if isinstance(long_side, int):
+        how = replace(how, long_side=long_side)
     total = 0
     for name in datasets:
-        orders = _orders(registry, registry.get(name), folder / name, how, seed, overlays)
+        source = registry.get(name)
+        files = find(registry, [(source, folder / name)]).datasets[0]
+        orders = _orders(files, folder / name, how, seed, overlays, official=long_side == OFFICIAL)
         chunks = [orders[start : start + _CHUNK] for start in range(0, len(orders), _CHUNK)]
-        with writing(folder / name):
+        with writing(folder / name, option="DIR"):
             rows = _write_all(chunks, how, seed, workers, lambda n, name=name: progress(f"{name}: {n:,} images"))  # type: ignore[misc]
             _write_truth(folder / name, rows)
+            hearts = _hearts(orders, rows)
+            place_boxes((file.path for file in files.files), hearts, lambda *what, name=name: _rng(seed, name, *what))
         total += len(rows)
     return total
 
@@ -100,21 +115,29 @@ def _write_truth(folder: Path, rows: list[dict[str, object]]) -> None:
     schema = {
         "image_id": pl.String, "path": pl.String, "age_years": pl.Float64, "view": pl.String, "enlarged": pl.Boolean,
         "ctr": pl.Float64, "ctr_pa": pl.Float64, "exposure": pl.Float64, "noise": pl.Float64,
+        **dict.fromkeys(HEART, pl.Float64),
     }  # fmt: skip
     pl.DataFrame(rows, schema=schema, orient="row").sort("image_id").write_csv(folder / TRUTH_FILE)
 
 
+def _hearts(orders: list[_Order], rows: list[dict[str, object]]) -> dict[str, DrawnHeart]:
+    stated = {order.image_id: order.stated for order in orders}
+    return {
+        str(row["image_id"]): DrawnHeart(tuple(row[name] for name in HEART), *stated[str(row["image_id"])])  # type: ignore[arg-type]
+        for row in rows
+        if row[HEART[0]] is not None
+    }
+
+
 def _orders(
-    registry: Registry, source: Source, folder: Path, norms: Norms, seed: int, overlays: Path | None
+    files: SourceFiles, folder: Path, norms: Norms, seed: int, overlays: Path | None, *, official: bool
 ) -> list[_Order]:
     """Whom to draw and where to write it, from the dataset as it is read."""
-    files = find(registry, [(source, folder)]).datasets[0]
+    source = files.source
     vocabularies, account = Vocabularies.load(overlays), Account(source.name)
     raw = source.module("read").read(files, ReadContext(source, vocabularies, account))
     frames = harmonise(raw, source, vocabularies, account).frames
-    codes = frames[label_codes_name(source.name)]
-    enlarged = pl.col(FINDING) == 1 if FINDING in codes.columns else pl.lit(value=False)
-    positive = set(codes.filter(enlarged.fill_null(value=False))["image_id"])
+    positive = _enlarged(frames[label_codes_name(source.name)], frames["boxes"])
     places = {Path(file.name).stem: file.path for file in files.dicom}
     begin = _begin(files, source.name)
     orders = []
@@ -127,14 +150,26 @@ def _orders(
             if not below or below.endswith(".dicom"):
                 continue  # a DICOM file that the variant leaves out
             path = begin / below
-            rows, width = _frame(norms, seed, source.name, image_id, said_rows, said_columns)
+            rows, width = (
+                (said_rows, said_columns)
+                if official and said_rows and said_columns
+                else _frame(norms, seed, source.name, image_id, said_rows, said_columns)
+            )
         elif said_rows and said_columns:
             rows, width = said_rows, said_columns
         else:
             continue
         subject = Subject(source.name, age, view, image_id in positive)
-        orders.append(_Order(image_id, path.relative_to(folder).as_posix(), path, subject, rows, width))
+        stated = said_rows or rows, said_columns or width
+        orders.append(_Order(image_id, path.relative_to(folder).as_posix(), path, subject, rows, width, stated))
     return orders
+
+
+def _enlarged(codes: pl.DataFrame, boxes: pl.DataFrame) -> set[str]:
+    """The images whose label says so; where the dataset has no such label (VinDr-PCXR), those with a box that does."""
+    if FINDING in codes.columns:
+        return set(codes.filter(pl.col(FINDING) == 1)["image_id"])
+    return set(boxes.filter(pl.col("finding") == FINDING)["image_id"])
 
 
 def _begin(files: SourceFiles, dataset: str) -> Path:
@@ -188,6 +223,7 @@ def _row(order: _Order, truth: Truth) -> dict[str, object]:
         "ctr_pa": truth.ctr_pa,
         "exposure": truth.exposure,
         "noise": truth.noise,
+        **dict(zip(HEART, truth.heart or (None,) * 4, strict=True)),
     }
 
 

@@ -19,6 +19,8 @@ from cxrdata.images.phantom_norms import Look, Norms
 Floats = NDArray[np.float32]
 _ADULT_AGES = (20.0, 85.0)
 _DRAWN_SIDE = 192
+# How far the heart's sides and its lower end fade beyond where they are.
+_HEART_EDGE, _HEART_END = 0.0225, 0.05
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class Subject:
 @dataclass(frozen=True)
 class Truth:
     """What was drawn. `ctr`: greatest width of the heart over that of the thorax, as in the picture (AP: magnified);
-    `ctr_pa` before magnification; both null in a lateral view. `age_years`: as drawn."""
+    `ctr_pa` before magnification; `heart`: x_min, y_min, x_max, y_max of it as shares of the picture; all null in a lateral
+    view. `age_years`: as drawn."""
 
     age_years: float
     ctr: float | None
     ctr_pa: float | None
     exposure: float
     noise: float
+    heart: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def draw_phantom(
     picture = _enlarged(picture, rows, columns)
     exposure = _expose(rng, picture, look)
     seen, on_pa = (None, None) if lateral else (round(shown_ratio, 4), round(ratio, 4))
-    return picture, Truth(round(age, 4), seen, on_pa, round(exposure, 4), look.noise)
+    heart = None if lateral else heart_place(chest)
+    return picture, Truth(round(age, 4), seen, on_pa, round(exposure, 4), look.noise, heart)
 
 
 def _drawn_size(rows: int, columns: int) -> tuple[int, int]:
@@ -141,6 +146,19 @@ def heart_borders(chest: _Chest, y: Floats) -> tuple[Floats, Floats]:
     return np.asarray(right * bulge_right, np.float32), np.asarray(left * bulge_left, np.float32)
 
 
+def heart_place(chest: _Chest) -> tuple[float, float, float, float]:
+    """What encloses the heart, its soft edges included: x_min, y_min, x_max, y_max as shares of the picture."""
+    height = chest.base - chest.apex
+    y, _ = _grid(_DRAWN_SIDE, 1)
+    right, left = heart_borders(chest, y)
+    shown = ((right > 0) | (left > 0)) & (y < chest.base + (0.10 + _HEART_END) * height)
+    middle = chest.centre + chest.tilt * y
+    edges = (middle - right)[shown].min() - _HEART_EDGE, (middle + left)[shown].max() + _HEART_EDGE
+    x_min, x_max = (float(np.clip((x + 1) / 2, 0, 1)) for x in edges)
+    y_min, y_max = (float(np.clip((at + 1) / 2, 0, 1)) for at in (y[shown].min(), y[shown].max() + 2 / _DRAWN_SIDE))
+    return round(x_min, 4), round(y_min, 4), round(x_max, 4), round(y_max, 4)
+
+
 def _from_the_front(rng: np.random.Generator, chest: _Chest, rows: int, columns: int) -> Floats:
     y, plain_x = _grid(rows, columns)
     x = plain_x - np.float32(chest.centre) - np.float32(chest.tilt) * y
@@ -156,7 +174,8 @@ def _from_the_front(rng: np.random.Generator, chest: _Chest, rows: int, columns:
     air = _soft(inner - beside, 0.03) * _soft(dome - y, 0.025) * _soft(y - np.float32(chest.apex), 0.05)
 
     right, left = heart_borders(chest, y)
-    heart = _soft(x + right, 0.045) * _soft(left - x, 0.045) * _soft(chest.base + 0.10 * height - y, 0.10)
+    heart = _soft(x + right, 2 * _HEART_EDGE) * _soft(left - x, 2 * _HEART_EDGE)
+    heart = heart * _soft(chest.base + 0.10 * height - y, 2 * _HEART_END)
     great = _great_vessels(rng, chest, x, y, height)
     middle_shadow = np.maximum(heart, great)
     lung = air * (1 - middle_shadow)
@@ -248,25 +267,60 @@ def _band(phase: Floats, share: float) -> Floats:
 
 
 def _from_the_side(rng: np.random.Generator, chest: _Chest, rows: int, columns: int) -> Floats:
-    """A lateral view: spine behind (right), breastbone in front, heart on the diaphragm."""
+    """A lateral view, the patient looking to the left: breastbone in front, spine behind, heart on the diaphragm."""
     y, x = _grid(rows, columns)
     height = chest.base - chest.apex
-    inner = wall(0.62, chest.apex, chest.base, y)
-    body = _soft(np.float32(0.86) - np.abs(x), 0.05) * _soft(y + np.float32(0.98), 0.05)
-    picture = np.float32(0.03) + body * np.float32(0.62)
-    dome = np.float32(chest.base) - np.float32(0.22) * np.clip(np.float32(0.35) - x, -0.4, 0.6)
-    air = _soft(inner - np.abs(x + np.float32(0.02)), 0.03) * _soft(dome - y, 0.03)
-    air = air * _soft(y - np.float32(chest.apex + 0.02), 0.05)
-    heart = ((x + 0.20) / (0.50 * chest.ratio + 0.10)) ** 2 + ((y - chest.base + 0.30 * height) / (0.27 * height)) ** 2
-    picture = picture - air * np.float32(0.40) * (1 - np.float32(0.8) * _soft(1 - heart, 0.35))
-    vertebrae = np.float32(0.6) + np.float32(0.4) * _band(y * np.float32(14 / (2 * height)), 0.75)
-    spine_x = np.float32(0.50) + np.float32(0.10) * y**2
-    picture = picture + np.float32(0.15) * _soft(np.float32(0.08) - np.abs(x - spine_x), 0.03) * vertebrae
-    breastbone = _soft(np.float32(0.025) - np.abs(x + np.float32(0.60) + np.float32(0.08) * y), 0.02)
-    picture = picture + np.float32(0.12) * breastbone * _soft(np.float32(0.35) - np.abs(y + np.float32(0.2)), 0.1)
+    down = (y - np.float32(chest.apex)) / np.float32(height)
+    # The breast bulges low, the back high; with raised arms there is little of a neck.
+    front = np.float32(-0.50) - np.float32(0.22) * np.exp(-(((down - np.float32(0.62)) / np.float32(0.62)) ** 2))
+    back = np.float32(0.50) + np.float32(0.26) * np.exp(-(((down - np.float32(0.36)) / np.float32(0.75)) ** 2))
+    body = _soft(x - front, 0.05) * _soft(back - x, 0.05)
+    belly = _soft(y - np.float32(chest.base), 0.3)
+    picture = np.asarray(np.float32(0.03) + body * (np.float32(0.58) + np.float32(0.12) * belly), dtype=np.float32)
+    # The raised arms, over the top of the lungs.
+    picture += np.float32(0.12) * body * _soft(np.float32(0.05) - down - np.float32(0.25) * x, 0.25)
+
+    dome = np.asarray(np.sin(np.pi / 2 * np.clip(down / 0.42, 0, 1) ** 0.6), dtype=np.float32)
+    middle, half = (front + back) / 2 - np.float32(0.02), (back - front) / 2 - np.float32(0.11)
+    inside = _soft(half * dome - np.abs(x - middle), 0.04) * _soft(down, 0.08)
+    # Two domes that do not cover each other, high in front, deep behind.
+    lower = np.float32(chest.base - 0.17 * height) + np.float32(0.34 * height) * ((x + np.float32(0.15)) / 0.75) ** 2
+    lifted = lower - np.float32(height * rng.uniform(0.02, 0.06))
+    air = inside * (_soft(lower - y, 0.025) + _soft(lifted - y, 0.025)) / 2
+
+    wide, high = 0.52 * chest.ratio + 0.09, 0.27 * height
+    heart = _soft(1 - _ellipse(x + 0.20, y - chest.base + 0.27 * height, wide, high, 0.6), 0.5)
+    hila = np.clip(1 - _ellipse(x - 0.05, y - chest.apex - 0.45 * height, 0.17, 0.15 * height, 0.3), 0, 1)
+    arch = np.abs(_ellipse(x - 0.12, y - chest.apex - 0.38 * height, 0.24, 0.17 * height, 0.0) - 1)
+    arch = _soft(np.float32(0.35) - arch, 0.3) * _soft(np.float32(0.36) - down, 0.1) * np.float32(1 - chest.child)
+    lung = air * (1 - np.float32(0.72) * heart)
+    picture -= lung * np.float32(0.36)
+    picture += air * (np.float32(0.11) * hila + np.float32(0.05) * arch)
+    picture += _lung_markings(rng, chest, lung, np.abs(x - np.float32(0.05)), y, height)
+
+    # The lower, the less shoulder lies before the spine: it grows darker downwards.
+    spine_x = back - np.float32(0.17)
+    discs = np.float32(0.65) + np.float32(0.35) * _band(y * np.float32(14 / (2 * height)), 0.75)
+    spine = _soft(np.float32(0.085) - np.abs(x - spine_x), 0.04) * discs * body
+    picture += spine * (np.float32(0.13) - np.float32(0.06) * np.clip(down, 0, 1))
+    breastbone = _soft(np.float32(0.03) - np.abs(x - front - np.float32(0.085)), 0.03)
+    picture += np.float32(0.12) * breastbone * _soft(np.float32(0.30) - np.abs(down - np.float32(0.40)), 0.1)
+    windpipe_x = np.float32(0.06) + np.float32(0.10) * np.clip(down, 0, 1)
+    windpipe = _soft(np.float32(0.035) - np.abs(x - windpipe_x), 0.03) * _soft(np.float32(0.36) - down, 0.06)
+    picture -= np.float32(0.12) * windpipe * body
+    # Ribs of both sides fall to the front, those nearer to the detector a little less.
     turn = np.float32(rng.uniform(0, 1))
-    ribs = _band((y - np.float32(0.45) * (np.float32(0.5) - x)) * np.float32(9 / height) + turn, 0.35)
-    return np.asarray(picture + np.float32(0.05) * ribs * air, dtype=np.float32)
+    for fall, share in ((0.42, 0.26), (0.52, 0.20)):
+        ribs = _band((y + np.float32(fall) * x - np.float32(0.15) * x**2) * np.float32(8.5 / height) + turn, share)
+        picture += np.float32(0.035) * ribs * inside * (1 - np.float32(0.6) * belly)
+    return np.asarray(picture, dtype=np.float32)
+
+
+def _ellipse(x: Floats, y: Floats, wide: float, high: float, turn: float) -> Floats:
+    """1 on an ellipse around the origin that is turned by some radians, less within."""
+    along = x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))
+    across = y * np.float32(np.cos(turn)) - x * np.float32(np.sin(turn))
+    return np.asarray(np.sqrt((along / np.float32(wide)) ** 2 + (across / np.float32(high)) ** 2), dtype=np.float32)
 
 
 def _expose(rng: np.random.Generator, picture: Floats, look: Look) -> float:

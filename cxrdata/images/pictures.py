@@ -91,9 +91,9 @@ def write_sheet(pixels: Grey, captions: Sequence[str], out: Path, *, columns: in
     suffix = out.suffix.lower()
     if suffix not in (".png", ".html"):
         raise CxrError(
-            "CXR-502", f"a contact sheet cannot be written as {out.suffix!r}", fix="--out sheet.png or .html"
+            "CXR-502", f"a contact sheet cannot be written as {out.suffix!r}", fix="--sheet sheet.png or .html"
         )
-    with writing(out):
+    with writing(out, option="--sheet"):
         if suffix == ".png":
             draw_sheet(pixels, captions, columns).save(out)
         else:

@@ -18,10 +18,9 @@ import numpy as np
 import polars as pl
 
 from cxrdata.errors import CxrError
-from cxrdata.images.archives import open_archive
 from cxrdata.images.decode import Grey
 from cxrdata.images.resize import Frame, decode_into
-from cxrdata.images.sources import ImageFile, files_of
+from cxrdata.images.sources import ImageFile, files_of, read_together
 from cxrdata.images.store import INDEX_SCHEMA, StoreFolder, open_shard
 from cxrdata.stages import sha256_file, sync_path, unfinished
 from cxrdata.store.parquet import write_parquet
@@ -75,7 +74,7 @@ def make_shard(task: ShardTask, tell: Callable[[int], None] = lambda _: None) ->
         tell(len(rows))
         refused = sum(row["code"] is not None for row in rows)
         return ShardDone(task.number, len(rows), 0, len(rows), refused)
-    with writing(task.store):
+    with writing(task.store, option="--out"):
         pixels, part = _fill(task, rows, kept, maps, tell)
         name = _write_shard(folder, task.number, pixels) if len(pixels) else None
         part = part.with_columns(shard=pl.when(pl.col("row").is_not_null()).then(pl.lit(name, pl.String)))
@@ -94,35 +93,54 @@ def _fill(
 ) -> tuple[Grey, pl.DataFrame]:
     """The shard's pixels, and its part without the shard's name."""
     buffer = np.empty((len(rows), task.frame.side, task.frame.side), dtype=np.uint8)
-    filled = 0
-    said = []
+    said: list[dict[str, Any]] = [{name: row[name] for name in PART_SCHEMA} for row in rows]
+    done = 0
+    fresh = []
     for at, (row, as_before) in enumerate(zip(rows, kept, strict=True)):
-        now = {name: row[name] for name in PART_SCHEMA}
         if as_before:
             if row["code"] is None:
-                buffer[filled] = maps[str(row["shard"])][row["row"]]
+                buffer[at] = maps[str(row["shard"])][row["row"]]
+        elif isinstance(row["file"], ImageFile):
+            fresh.append(at)
+            continue
         else:
-            now |= _read_image(row, task.frame, buffer[filled])
+            said[at] |= _as_seen(row) | {
+                "code": "CXR-147",
+                "reason": "no file of this image was found below the dataset's roots",
+            }
+        done += 1
+        tell(done)
+    for place, data in read_together([rows[at]["file"] for at in fresh]):
+        at = fresh[place]
+        said[at] |= _as_seen(rows[at]) | _decoded(data, task.frame, buffer[at])
+        done += 1
+        tell(done)
+    # Those that are there, one after the other, in the order of their keys.
+    filled = 0
+    for at, now in enumerate(said):
         if now["code"] is None:
+            if filled < at:
+                buffer[filled] = buffer[at]
             now["row"] = filled
             filled += 1
-        said.append(now)
-        tell(at + 1)
     return buffer[:filled], pl.DataFrame(said, schema=PART_SCHEMA, orient="row")
 
 
-def _read_image(row: dict[str, Any], frame: Frame, out: Grey) -> dict[str, Any]:
-    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+def _as_seen(row: dict[str, Any]) -> dict[str, Any]:
+    """What the part says of an image that is looked at now, before that."""
     seen = row["seen"]
     size, changed = seen if isinstance(seen, tuple) else (None, None)
-    now: dict[str, Any] = dict.fromkeys(_SAID_BEFORE)
-    now |= {"source_bytes": size, "source_mtime_ns": changed}
-    file = row["file"]
-    if not isinstance(file, ImageFile):
-        return now | {"code": "CXR-147", "reason": "no file of this image was found below the dataset's roots"}
+    return dict.fromkeys(_SAID_BEFORE) | {"source_bytes": size, "source_mtime_ns": changed}
+
+
+def _decoded(data: bytes | CxrError | OSError, frame: Frame, out: Grey) -> dict[str, Any]:
+    """Decode one image into its place; what its row of the part says. Nothing that is wrong with a file is raised."""
+    if isinstance(data, OSError):
+        return {"code": "CXR-147", "reason": data.strerror or str(data)}
+    if isinstance(data, CxrError):
+        return {"code": data.code, "reason": data.problem}
+    now: dict[str, Any] = {"source_sha256": hashlib.sha256(data).hexdigest()}
     try:
-        data = file.read()
-        now["source_sha256"] = hashlib.sha256(data).hexdigest()
         decode_into(data, frame, out)
     except CxrError as error:
         return now | {"code": error.code, "reason": error.problem}
@@ -143,15 +161,13 @@ def mean_and_sd(pixels: Grey) -> tuple[float, float]:
 
 
 def _fingerprint(file: ImageFile | None) -> tuple[int, int] | None:
-    """Size and time of a file, by which a changed one is known without reading it; of a member, the archive's time."""
+    """Size and time of a file, where it is there."""
     if file is None:
         return None
     try:
-        found = file.path.stat()
-        size = found.st_size if file.member is None else open_archive(file.path).members[file.member].bytes
-    except (OSError, KeyError, CxrError):
+        return file.fingerprint()
+    except (OSError, CxrError):
         return None
-    return size, found.st_mtime_ns
 
 
 def _sound(folder: StoreFolder, names: set[str]) -> dict[str, Grey]:
@@ -182,7 +198,9 @@ def _write_shard(folder: StoreFolder, number: int, pixels: Grey) -> str:
     aside = unfinished(folder.shard(f"shard-{number:05d}.npy"))
     try:
         with aside.open("wb") as file:
-            np.save(file, pixels)
+            # As `np.save` writes it, which would tell of a full disk without the system's reason.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+            file.write(pixels.data)
         sync_path(aside)
         name = f"shard-{number:05d}-{sha256_file(aside)[:12]}.npy"
         aside.replace(folder.shard(name))

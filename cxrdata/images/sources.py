@@ -8,23 +8,25 @@ one folder or twelve, PadChest's numbered folders and zips, VinDr's `train/` and
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
+from cxrdata.errors import CxrError
 from cxrdata.images.archives import open_archive
 from cxrdata.images.listing import list_images
 from cxrdata.images.roots import ImageRoots
+from cxrdata.images.streams import is_stream, open_stream
 from cxrdata.keys import KeyIndex, key_forms, resolve
 from cxrdata.wording import counted
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
-__all__ = ["ImageFile", "ImageRoots", "files_of", "locate", "locate_all"]
+__all__ = ["ImageFile", "ImageRoots", "files_of", "in_reading_order", "locate", "locate_all", "read_together"]
 
 KEY = ["dataset", "image_id"]
 FOUND = {"dataset": pl.String, "image_id": pl.String, "path": pl.String, "member": pl.String}
@@ -34,7 +36,7 @@ _FEW = 200
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where the file of an image is: a path, or a member of the archive (.zip, .tar) at `path`."""
+    """Where the file of an image is: a path, or a member of the archive (.zip, .tar, .tar.gz) at `path`."""
 
     dataset: str
     image_id: str
@@ -50,18 +52,64 @@ class ImageFile:
 
     def read(self) -> bytes:
         """All its bytes. Raises as `open` does."""
-        return self.path.read_bytes() if self.member is None else open_archive(self.path).read(self.member)
+        if self.member is None:
+            return self.path.read_bytes()
+        return (open_stream if is_stream(self.path.name) else open_archive)(self.path).read(self.member)
 
     def size(self) -> int:
         """Its size in bytes, without reading it. Raises OSError or CxrError."""
         if self.member is None:
             return self.path.stat().st_size
-        return open_archive(self.path).members[self.member].bytes
+        return (open_stream if is_stream(self.path.name) else open_archive)(self.path).size(self.member)
+
+    def fingerprint(self) -> tuple[int, int]:
+        """Size and time of change, by which a changed one is known without reading it; of a member the archive's time, and
+        the archive's size where the member's cannot be told without decompressing. Raises as `size` does."""
+        state = self.path.stat()
+        of_itself = self.member is None or is_stream(self.path.name)
+        return state.st_size if of_itself else self.size(), state.st_mtime_ns
 
     @property
     def told(self) -> str:
         """What messages call it."""
         return self.path.name if self.member is None else f"{self.path.name}:{self.member}"
+
+
+def in_reading_order(located: pl.DataFrame) -> pl.DataFrame:
+    """The rows (path, member, more) in an order in which no archive is read again: members of those that are compressed as a
+    whole as they lie there, where this process has listed them."""
+    places = {
+        (path, member): at
+        for path in located["path"].unique().drop_nulls()
+        if is_stream(path) and Path(path).is_file()
+        for at, member in enumerate(open_stream(Path(path)).members)
+    }
+    if not places:
+        return located
+    at = [places.get(key, -1) for key in located.select("path", "member").iter_rows()]
+    order = located.select(path=pl.when(pl.Series(at) >= 0).then("path")).with_columns(at=pl.Series(at))
+    return located[order.with_row_index("row").sort("path", "at", "row", nulls_last=False)["row"]]
+
+
+def read_together(files: Sequence[ImageFile]) -> Iterator[tuple[int, bytes | CxrError | OSError]]:
+    """The bytes of each file, or what `read` raises: plain ones and members of archives in their order, then those of
+    archives that are compressed as a whole as they lie there. With the place of each in `files`."""
+    streams: dict[Path, dict[str, int]] = {}
+    for at, file in enumerate(files):
+        if file.member is not None and is_stream(file.path.name):
+            streams.setdefault(file.path, {})[file.member] = at
+            continue
+        try:
+            yield at, file.read()
+        except (CxrError, OSError) as error:
+            yield at, error
+    for path, members in streams.items():
+        try:
+            for name, found in open_stream(path).read_many(members):
+                yield members[name], found
+        except (CxrError, OSError) as error:
+            for at in members.values():
+                yield at, error
 
 
 def files_of(located: pl.DataFrame) -> Iterator[ImageFile | None]:

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 KEY = ["dataset", "image_id"]
 DRAWS = "n_draws"
 SEXES = {"M": "Male", "F": "Female"}
-CHEXPERT_LABELS = (
-    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
-    "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
-)  # fmt: skip
 ASSESSED = "_assessed"
 # Codes of the stored states: negative by silence is negative, unmentioned stays blank.
 _PUBLISHED = {1: 1.0, 0: 0.0, -1: -1.0, -3: 0.0}

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from cxrdata.errors import CxrError
-from cxrdata.interop.layout_facts import CHEXPERT_LABELS
+from cxrdata.interop.label_orders import CHEXPLORATION_HEADS
 from cxrdata.wording import counted
 
 PROBABILITY, LOGIT = "probability", "logit"
@@ -30,12 +30,6 @@ _PREFIXED = re.compile(r"(?i)(prob|logit)_(.+)")
 _NUMBERED = re.compile(r"(?:class|logit|target)_\d+|target")
 _CLASS = "target"
 _CELL = "class_probs"
-# What chexploration's heads put out, by their number of outputs; its race and sex codes are in `interop.chexploration`.
-_HEADS: dict[int, tuple[str, ...]] = {
-    len(CHEXPERT_LABELS): CHEXPERT_LABELS,
-    3: ("White", "Asian", "Black"),
-    2: ("Male", "Female"),
-}
 # How far single precision may carry a softmax past 1.
 _ROUNDING = 1e-6
 
@@ -124,9 +118,9 @@ def _positional(frame: pl.DataFrame, place: Place) -> Found | None:
     if not is_positional(frame):
         return None
     outputs = sorted(int(name.removeprefix("class_")) for name in frame.columns if name.startswith("class_"))
-    names = _HEADS.get(len(outputs))
+    names = CHEXPLORATION_HEADS.get(len(outputs))
     if names is None or outputs != list(range(len(outputs))):
-        known = ", ".join(f"{len(heads)} ({heads[0]}, …)" for heads in _HEADS.values())
+        known = ", ".join(f"{len(heads)} ({heads[0]}, …)" for heads in CHEXPLORATION_HEADS.values())
         raise CxrError(
             "CXR-120",
             f"the file has the layout of {POSITIONAL}, but its {counted(len(outputs), 'output')} are none of its heads",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cxrdata.interop.label_orders import CHEXPERT_LABELS
 from cxrdata.interop.layout_facts import (
     ASSESSED,
-    CHEXPERT_LABELS,
     SEXES,
     Tables,
     by_split,

@@ -75,7 +75,10 @@ IMAGE_FILES = Registered(
         "bits": (pl.Int64, "Bits a sample."),
         "rows_px": (pl.Int64, "Height of the picture."),
         "columns_px": (pl.Int64, "Width of the picture."),
-        "wrong_size": (pl.Boolean, "Whether that is not the size that `images` states; null where it states none."),
+        "wrong_size": (
+            pl.Boolean,
+            "Whether that is not the size that `images` states (synthetic: not its proportions); null where it states none.",
+        ),
         "wrong_mode": (
             pl.Boolean,
             "Whether there are colours, a palette or alpha, where the datasets publish one channel of grey.",

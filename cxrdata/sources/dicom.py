@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cxrdata.errors import CxrError
-from cxrdata.processes import process_pool
+from cxrdata.engines import Engine, Tell, run_tasks
 from cxrdata.sources.rows import numbers
 from cxrdata.stages import unfinished
 
@@ -39,6 +38,7 @@ _READ = {**dict.fromkeys(_ELEMENTS, pl.String), "problem": pl.String}
 # Raised when the meaning of a cached column changes: an older cache is then read no more.
 _CACHE_FORMAT = {"cxrdata_headers": "1"}
 _CHUNK = 256  # files handed to a process at once
+_CANNOT_BE_READ = "cannot be read: "
 _WORTH_A_PROCESS = 512  # below this, starting one takes longer than reading
 
 # How the files of a folder stand together in ledger and source_files: `train/*.dicom`.
@@ -94,11 +94,23 @@ def sound_headers(files: Sequence[FoundFile], context: ReadContext, *, pattern: 
 
 
 def read_headers(files: Sequence[FoundFile], context: ReadContext) -> pl.DataFrame:
+    """`scan_headers` with the context's cache, by processes of this machine."""
+
+    def tell(done: int, total: int) -> None:
+        if not done:
+            context.progress(f"reading {total} DICOM headers")
+
+    return scan_headers(files, context.header_cache, Engine(workers=context.workers), tell=tell)
+
+
+def scan_headers(
+    files: Sequence[FoundFile], cache: Path | None, engine: Engine, *, tell: Tell = lambda _done, _total: None
+) -> pl.DataFrame:
     """Header elements as text, one row a file in order of `name`, whatever their order in `files`.
 
     Columns: `name`, `bytes`, `mtime_ns`, `image_id` (file stem), the DICOM keywords of `_ELEMENTS` (null: absent or empty) and
-    `problem` (null, or why the file is no DICOM file). With `context.header_cache`, only files that are new or differ in
-    size or time of change are opened. Raises CxrError CXR-606 if a process that reads dies.
+    `problem` (null, or why the file is no DICOM file). With a cache, only files that are new or differ in size or time of
+    change are opened. Raises CxrError as `run_tasks` does.
     """
     ordered = sorted(files, key=_by_name)
     states = [os.stat(file.path) for file in ordered]  # noqa: PTH116 - Path.stat takes twice the time
@@ -110,16 +122,15 @@ def read_headers(files: Sequence[FoundFile], context: ReadContext) -> pl.DataFra
         },
         schema=_FILE,
     )
-    known = _load_cache(context.header_cache)
+    known = _load_cache(cache)
     fresh = now.with_row_index("_at").join(known, on=list(_FILE), how="anti", maintain_order="left")
     if not fresh.is_empty():
-        context.progress(f"reading {fresh.height} DICOM headers")
         paths = [str(ordered[at].path) for at in fresh["_at"]]
-        values = pl.DataFrame(_read_all(paths, context.workers), schema=_READ, orient="row")
+        values = pl.DataFrame(_read_all(paths, engine, tell), schema=_READ, orient="row")
         known = pl.concat([known, fresh.drop("_at").hstack(values)])
     frame = now.join(known, on=list(_FILE), how="left", maintain_order="left")
     if not fresh.is_empty():
-        _save_cache(frame, context.header_cache)
+        _save_cache(frame, cache)
     stem = pl.col("name").str.extract(r"([^/]*)$", 1).str.replace(r"\.[^.]*$", "")
     return frame.with_columns(image_id=stem)
 
@@ -151,21 +162,22 @@ def _save_cache(frame: pl.DataFrame, path: Path | None) -> None:
     aside.replace(path)
 
 
-def _read_all(paths: list[str], workers: int) -> list[tuple[str | None, ...]]:
-    processes = min(workers, math.ceil(len(paths) / _WORTH_A_PROCESS))
-    if processes <= 1:
-        return _read_some(paths)
+def _read_all(paths: list[str], engine: Engine, tell: Tell) -> list[tuple[str | None, ...]]:
+    if engine.name == "local":
+        engine = Engine(workers=min(engine.workers, math.ceil(len(paths) / _WORTH_A_PROCESS)))
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    try:
-        with process_pool(processes) as pool:
-            return [row for rows in pool.map(_read_some, chunks) for row in rows]
-    except BrokenProcessPool as error:
-        raise CxrError(
-            "CXR-606", "a process that reads DICOM headers ended unexpectedly", fix="build again with --workers 1"
-        ) from error
+    found = run_tasks(_read_some, chunks, engine, sizes=[len(chunk) for chunk in chunks], tell=tell)
+    rows = [row for rows in found for row in rows]
+    if engine.name == "local":
+        return rows
+    # A file that a node does not see, and this machine does, is no fault of the file.
+    unseen = [at for at, row in enumerate(rows) if (row[-1] or "").startswith(_CANNOT_BE_READ)]
+    for at, row in zip(unseen, _read_some([paths[at] for at in unseen]), strict=True):
+        rows[at] = row
+    return rows
 
 
-def _read_some(paths: Iterable[str]) -> list[tuple[str | None, ...]]:
+def _read_some(paths: Iterable[str], tell: Callable[[int], None] = lambda _: None) -> list[tuple[str | None, ...]]:
     """Elements and problem of each file, in the order of `_READ`."""
     from pydicom import config
     from pydicom.datadict import tag_for_keyword
@@ -173,7 +185,11 @@ def _read_some(paths: Iterable[str]) -> list[tuple[str | None, ...]]:
     tags = {keyword: tag_for_keyword(keyword) for keyword in _ELEMENTS}
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")  # ages such as `Y` break the standard; they are judged later
-        return [_read_one(path, tags) for path in paths]
+        rows = []
+        for path in paths:
+            rows.append(_read_one(path, tags))
+            tell(len(rows))
+        return rows
 
 
 def _read_one(path: str, tags: dict[str, int | None]) -> tuple[str | None, ...]:
@@ -186,7 +202,7 @@ def _read_one(path: str, tags: dict[str, int | None]) -> tuple[str | None, ...]:
     except InvalidDicomError:
         return (*(None for _ in tags), _what_is_wrong(path, tags))
     except OSError as error:
-        return (*(None for _ in tags), f"cannot be read: {error.strerror}")
+        return (*(None for _ in tags), f"{_CANNOT_BE_READ}{error.strerror}")
     except Exception as error:  # noqa: BLE001 - a damaged header fails in as many ways as it has bytes
         return (*(None for _ in tags), f"the header is damaged ({type(error).__name__})")
     if all(value is None for value in values):

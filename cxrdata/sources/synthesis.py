@@ -27,13 +27,15 @@ class SynthPlan:
     """What to write: size, seed and variants, the same for every source.
 
     `scale` 1 is the dataset's official size. `variants` are names among the source's
-    `VARIANTS`; unknown ones are refused before `write_datasets` calls `write`. `images` asks for pixels where the official layout has them.
+    `VARIANTS`; unknown ones are refused before `write_datasets` calls `write`. `images` asks for pixels where the official layout has them,
+    `official_size` for as many of them as the official files have.
     """
 
     scale: float = 0.001
     seed: int = 0
     variants: frozenset[str] = field(default_factory=frozenset)
     images: bool = False
+    official_size: bool = False
 
     def rng(self, *names: str) -> np.random.Generator:
         """A generator of its own for each named purpose, so that one file's size

@@ -20,6 +20,7 @@ def write_datasets(
     only: str | None = None,
     variants: Sequence[str] = (),
     images: bool = False,
+    official_size: bool = False,
     overlays: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
@@ -36,7 +37,8 @@ def write_datasets(
         target = folder / source.name
         _refuse_foreign(target)
         progress(source.name)
-        plan = SynthPlan(scale=scale, seed=seed, variants=_chosen(source, wishes.get(source.name, [])), images=images)
+        variants_chosen = _chosen(source, wishes.get(source.name, []))
+        plan = SynthPlan(scale, seed, variants_chosen, images=images, official_size=official_size)
         try:
             module.write(target, plan)
         except OSError as error:

@@ -62,14 +62,15 @@ def is_finding(catalog: Catalog, name: str) -> bool:
 
 
 def with_attributes(
-    catalog: Catalog, rows: pl.DataFrame, names: Sequence[str], *, policy: str = POLICY
+    catalog: Catalog, rows: pl.DataFrame, names: Sequence[str], *, policy: str = POLICY, labeler: str | None = None
 ) -> pl.DataFrame:
     """`rows` (dataset, image_id, …) with one String column an attribute added, in the order of the rows.
 
-    policy: what becomes of uncertain and unmentioned labels (`Catalog.labels`). An image that the catalog does not know
-    has null throughout; columns that `rows` has already stay as they are.
+    policy: what becomes of uncertain and unmentioned labels (`Catalog.labels`). labeler: whose labels findings, `disease` and
+    `healthy` are read from; None is the one that each dataset prefers. An image that the catalog does not know, or that
+    this labeler did not assess, has null; columns that `rows` has already stay as they are.
 
-    Raises CxrError CXR-501 for an unknown attribute or policy.
+    Raises CxrError CXR-501 for an unknown attribute, policy or labeler.
     """
     check_attributes(catalog, names)
     wanted = [name for name in dict.fromkeys(names) if name not in rows.columns]
@@ -77,21 +78,47 @@ def with_attributes(
     if from_images := [name for name in wanted if name in image_columns(catalog) or name.startswith(SCHEME)]:
         frames.append(_from_images(catalog, from_images))
     if findings := [name for name in wanted if name in _findings(catalog)]:
-        labels = catalog.labels(findings=findings, policy=policy)
+        labels = catalog.labels(findings=findings, policy=policy, labeler=labeler)
         frames.append(
             labels.select(
                 *KEYS, *(pl.col(name).replace_strict(_STATES, return_dtype=pl.String) for name in findings)
             ).lazy()
         )
     if DISEASE in wanted:
-        frames.append(catalog.sql(f"SELECT dataset, image_id, {_DISEASE_SQL} AS {DISEASE} FROM image_labels").lazy())
+        frames.append(_disease(catalog, labeler).lazy())
     if HEALTHY in wanted:
-        said = "CASE healthy WHEN true THEN 'healthy' WHEN false THEN 'not healthy' END"
-        frames.append(catalog.sql(f"SELECT dataset, image_id, {said} AS {HEALTHY} FROM healthy").lazy())
+        said = {True: "healthy", False: "not healthy"}
+        health = health_of(catalog, labeler)
+        frames.append(health.with_columns(pl.col(HEALTHY).replace_strict(said, return_dtype=pl.String)).lazy())
     joined = rows.lazy()
     for frame in frames:
         joined = joined.join(frame, on=KEYS, how="left", maintain_order="left")
     return joined.select(*rows.columns, *wanted).collect()
+
+
+def health_of(catalog: Catalog, labeler: str | None = None) -> pl.DataFrame:
+    """dataset, image_id, healthy (Boolean) by each dataset's rule: the relation `healthy`, or the same rule on the labels of one
+    labeler alone, of the images that it assessed. Raises CxrError CXR-501 for an unknown labeler."""
+    if labeler is None:
+        return catalog.table("healthy").select(*KEYS, HEALTHY).collect()
+    labels = catalog.labels(labeler=labeler, rollup=True)
+    rules = dict(catalog.table("datasets").select("dataset", "healthy_rule").collect().iter_rows())
+    parts = []
+    for (dataset,), part in labels.group_by("dataset", maintain_order=True):
+        rule = f"coalesce(({rules[str(dataset)]}), false)" if rules[str(dataset)] else "NULL::BOOLEAN"
+        parts.append(
+            catalog.sql(f"SELECT dataset, image_id, {rule} AS {HEALTHY} FROM labels_of_one", labels_of_one=part)
+        )
+    return pl.concat(parts)
+
+
+def _disease(catalog: Catalog, labeler: str | None) -> pl.DataFrame:
+    if labeler is None:
+        return catalog.sql(f"SELECT dataset, image_id, {_DISEASE_SQL} AS {DISEASE} FROM image_labels")
+    labels = catalog.labels(labeler=labeler, findings=["no_finding", "pleural_effusion"])
+    return catalog.sql(
+        f"SELECT dataset, image_id, {_DISEASE_SQL} AS {DISEASE} FROM labels_of_one", labels_of_one=labels
+    )
 
 
 def _from_images(catalog: Catalog, names: list[str]) -> pl.LazyFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import polars as pl
 from cxrdata.schemas.tables import SEXES
 from cxrdata.splits.cohorts import KEYS, Cohort, CohortResult, run_cohort
 from cxrdata.store.session import DEFAULT_SECONDS
+from cxrdata.wording import slug
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
@@ -63,11 +63,6 @@ class Funnel:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else html.escape(str(value)) if value is not None else ""
-
-
-def slug(value: str) -> str:
-    """A value as part of a column's name: lower case, anything else but letters and digits an underscore."""
-    return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")
 
 
 def funnel(catalog: Catalog, cohort: Cohort, *, seconds: float | None = DEFAULT_SECONDS) -> Funnel:

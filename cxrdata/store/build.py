@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cxrdata.engines import Engine
 from cxrdata.errors import CxrError
 from cxrdata.harmonise.race import DEFAULT_SCHEME
 from cxrdata.interrupts import Interrupts, held_back
 from cxrdata.processes import process_pool, start_fork_server
 from cxrdata.resources import data_folder
 from cxrdata.sources.base import Registry, Source, SourceFiles
+from cxrdata.sources.dicom import scan_headers
 from cxrdata.sources.discover import Found, find
 from cxrdata.stages import code_digest, make_private, remove_unfinished, stage_key, unfinished
 from cxrdata.store.dataset_stage import DatasetJob, DatasetStage, dataset_key, run_dataset
@@ -35,7 +37,8 @@ _PRELOAD = ("cxrdata.store.dataset_stage", "cxrdata.harmonise.dataset", "cxrdata
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build and how. `named`: (dataset, folder or file); `roots`: folders to search for any dataset."""
+    """What to build and how. `named`: (dataset, folder or file); `roots`: folders to search for any dataset. `engine` and
+    `address`: who reads DICOM headers, as `cxrdata.engines.Engine` says; the rest is done here."""
 
     catalog: Path
     named: Sequence[tuple[Source, Path]] = ()
@@ -48,6 +51,8 @@ class BuildRequest:
     keep_raw: bool = False
     with_text: bool = False
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    engine: str = "local"
+    address: str | None = None
 
 
 @dataclass
@@ -76,6 +81,7 @@ def build_catalog(request: BuildRequest, progress: Callable[[str], None] = lambd
 
 
 def _build_catalog(request: BuildRequest, progress: Callable[[str], None], interrupts: Interrupts) -> BuildResult:
+    engine = Engine(request.engine, request.workers, request.address)
     several = len(request.named) > 1 or bool(request.roots)
     if several and request.workers > 1 and not CatalogFolder(request.catalog).current.exists():
         start_fork_server(request.workers, _PRELOAD)  # with nothing built yet, workers will be needed
@@ -96,13 +102,14 @@ def _build_catalog(request: BuildRequest, progress: Callable[[str], None], inter
     with locked(folder):
         crash_point(1)
         with writing(folder.path):
-            result = _build(request, folder, registry, vocabularies, found, progress, interrupts)
+            result = _build(request, engine, folder, registry, vocabularies, found, progress, interrupts)
     result.left_out[:0] = found.left_out
     return result
 
 
 def _build(
     request: BuildRequest,
+    engine: Engine,
     folder: CatalogFolder,
     registry: Registry,
     vocabularies: Vocabularies,
@@ -124,6 +131,8 @@ def _build(
         return BuildResult(
             current, unchanged=True, reused=[job.dataset for job in jobs], left_out=[], unclaimed=found.unclaimed
         )
+    if engine.name != "local":
+        _scan_headers(jobs, keys, engine, progress, interrupts)
     try:
         stages, left_out = _run_jobs(jobs, code, request, progress, interrupts)
     finally:
@@ -175,6 +184,26 @@ def _job(
         keep_going=request.keep_going,
         workers=request.workers,
     )
+
+
+def _scan_headers(
+    jobs: list[DatasetJob],
+    keys: dict[str, str],
+    engine: Engine,
+    progress: Callable[[str], None],
+    interrupts: Interrupts,
+) -> None:
+    """Read the DICOM headers of the stages to come into their caches, where the stages will find them all."""
+    for job in jobs:
+        if not job.files.dicom or (job.stages / f"{job.dataset}-{keys[job.dataset]}").is_dir():
+            continue
+        name = job.dataset
+
+        def tell(done: int, total: int, name: str = name) -> None:
+            progress(f"{name}: {done:,} of {total:,} DICOM headers")
+
+        with interrupts.let_through():
+            scan_headers(job.files.dicom, job.headers, engine, tell=tell)
 
 
 def _run_jobs(

@@ -46,6 +46,11 @@ class DatasetJob:
         return self.files.source.name
 
     @property
+    def headers(self) -> Path:
+        """The cache of the dataset's DICOM headers."""
+        return self.header_cache / f"headers_{self.dataset}.parquet"
+
+    @property
     def size(self) -> int:
         """Bytes to be read, about, once decompressed: the largest dataset is begun first."""
         return sum(
@@ -250,7 +255,7 @@ def _read(job: DatasetJob, vocabularies: Any) -> tuple[SourceFiles, Account, Any
             account,
             with_text=job.with_text,
             workers=job.workers,
-            header_cache=job.header_cache / f"headers_{job.dataset}.parquet",
+            header_cache=job.headers,
         )
         try:
             raw = files.source.module("read").read(files, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -12,19 +13,26 @@ from cxrdata.version import __version__
 
 # Polars writes other bytes on other machines unless the row groups are fixed.
 ROW_GROUP_ROWS = 122_880
+# All that Polars says when the system refuses a file's last kilobytes.
+_FOOTER_FAILED = "transport error"
 
 
 def write_parquet(frame: pl.DataFrame, path: Path, *, description: str) -> None:
     """Write one table file: fixed row groups, zstd, the table's description and our version inside."""
     make_private(path.parent)
-    frame.write_parquet(
-        path,
-        compression="zstd",
-        compression_level=1,
-        statistics=True,
-        row_group_size=ROW_GROUP_ROWS,
-        metadata={"cxrdata.version": __version__, "cxrdata.description": description},
-    )
+    try:
+        frame.write_parquet(
+            path,
+            compression="zstd",
+            compression_level=1,
+            statistics=True,
+            row_group_size=ROW_GROUP_ROWS,
+            metadata={"cxrdata.version": __version__, "cxrdata.description": description},
+        )
+    except pl.exceptions.ComputeError as error:
+        if _FOOTER_FAILED not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, "the end of the file could not be written; most likely the disk is full") from error
 
 
 def table_path(table: str, dataset: str | None) -> str:

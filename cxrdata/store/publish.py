@@ -54,13 +54,13 @@ def locked(folder: CatalogFolder) -> Iterator[None]:
 
 
 @contextmanager
-def holding(lock: Path, folder: Path, *, what: str, alone: bool = True) -> Iterator[None]:
+def holding(lock: Path, folder: Path, *, what: str, alone: bool = True, option: str = "-c") -> Iterator[None]:
     """Hold a folder by its lock file, which is made: alone, or together with others that do not ask to be. The lock dies
-    with the process. `what` the folder is, in a word.
+    with the process. `what` the folder is, in a word; `option`: what names it.
 
     Raises CxrError: CXR-602 not writable, CXR-603 held already.
     """
-    with writing(folder):
+    with writing(folder, option=option):
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -82,7 +82,7 @@ def holding(lock: Path, folder: Path, *, what: str, alone: bool = True) -> Itera
 @contextmanager
 def writing(path: Path, *, option: str = "-c") -> Iterator[None]:
     """Turn the operating system's refusals into CXR-602, also those that an engine reports in its own words. option: what
-    names the folder."""
+    names the folder on the command line, such as `--to`, or an argument's name."""
     try:
         yield
     except (CxrError, FileNotFoundError):
@@ -99,8 +99,19 @@ def writing(path: Path, *, option: str = "-c") -> Iterator[None]:
             "CXR-602",
             f"cannot write: {reason}",
             where=path.name,
-            fix=f"choose a folder that you may write to and that has space, with {option} PATH",
+            fix="choose a folder that you may write to and that has space, "
+            + (f"with {option} PATH" if option.startswith("-") else f"as {option}"),
         ) from error
+
+
+def check_writable(folder: Path, *, option: str = "-c") -> None:
+    """Raise CxrError CXR-602 where a file could not be put into a folder: before hours of work, not after."""
+    aside = unfinished(folder / "probe")
+    with writing(folder, option=option):
+        try:
+            aside.touch()
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def place_file(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from made import KEY, auroc_of, made_predictions, one_row, score
 import cxrdata
 from cxrdata.cli.main import run
 from cxrdata.errors import CxrError
-from cxrdata.interop.layout_facts import CHEXPERT_LABELS
+from cxrdata.interop.label_orders import CHEXPERT_LABELS
 from cxrdata.store.catalog import Catalog
 
 

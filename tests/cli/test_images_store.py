@@ -70,7 +70,7 @@ def test_build_says_what_it_did_and_continues(ask: Say, tmp_path: Path) -> None:
     assert first.code == 0
     n = len(ImageStore(tmp_path / "store"))
     assert f"{n} images: {n} decoded" in first.err
-    assert f"0 decoded (0/s), {n} as they were, 0 refused" in ask(*asked).err
+    assert f"0 decoded (0/s), {n} as they were; 0 of them refused" in ask(*asked).err
     assert ask(*asked, "--quiet").err == ""
 
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from cxrdata.engines import Engine
 from cxrdata.errors import CxrError
 from cxrdata.images import build, shards
 from cxrdata.images.build import StoreReport, StoreRequest, build_store
@@ -138,7 +139,7 @@ def test_two_workers_write_the_same_bytes(make: Make, tmp_path: Path) -> None:
     make()
     one = contents(tmp_path / "store")
     shutil.rmtree(tmp_path / "store")
-    assert make(workers=2).decoded == 10
+    assert make(engine=Engine(workers=2)).decoded == 10
     assert contents(tmp_path / "store") == one
 
 
@@ -190,20 +191,20 @@ def test_a_folder_of_other_files_is_left_alone(make: Make, tmp_path: Path) -> No
 def test_a_full_disk_ends_the_build_and_keeps_what_was_finished(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real, seen = np.save, []
+    real, seen = shards.sha256_file, []
 
-    def full(file: object, pixels: Grey) -> None:
+    def full(path: Path) -> str:
         if len(seen) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         seen.append(None)
-        real(file, pixels)  # type: ignore[arg-type]
+        return real(path)
 
-    monkeypatch.setattr(shards.np, "save", full)
+    monkeypatch.setattr(shards, "sha256_file", full)
     with pytest.raises(CxrError, match="No space left") as error:
         make()
     assert error.value.code == "CXR-602"
     assert not list((tmp_path / "store").glob("*.unfinished"))
-    monkeypatch.setattr(shards.np, "save", real)
+    monkeypatch.setattr(shards, "sha256_file", real)
     assert make().reused == 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -236,6 +237,18 @@ def test_the_list_of_nih_is_whole(registry: Registry) -> None:
     assert [entry["first"] for entry in entries] == sorted(entry["first"] for entry in entries)
     assert all(len(entry["md5"]) == 32 and entry["bytes"] > 2e9 for entry in entries)
     assert len({entry["url"] for entry in entries} | {entry["md5"] for entry in entries}) == 24
+
+
+def test_the_tables_of_nih_are_in_the_list(registry: Registry, real_data: Path) -> None:
+    """All that the reader looks for, each at an address of its own; of the one that we have here the checksum is right."""
+    tables = {entry["name"]: entry for entry in registry.get("nih").entry["download"] if "first" not in entry}
+    assert list(tables) == ["Data_Entry_2017_v2020.csv", "train_val_list.txt", "test_list.txt", "BBox_List_2017.csv"]
+    assert len({entry["url"] for entry in tables.values()}) == 4
+    assert all("vanity_name=ChestXray-NIHCC&file_id=f_" in entry["url"] for entry in tables.values())
+    boxes = gzip.decompress((real_data / "nih" / "BBox_List_2017.csv.gz").read_bytes())
+    stated = tables["BBox_List_2017.csv"]
+    assert (len(boxes), hashlib.sha256(boxes).hexdigest()) == (stated["bytes"], stated["sha256"])
+    assert boxes.startswith(stated["starts_with"].encode())
 
 
 def test_the_archives_hold_the_images_in_their_order(nih_catalog: Path, registry: Registry, tmp_path: Path) -> None:

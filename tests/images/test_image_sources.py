@@ -152,13 +152,13 @@ def test_what_is_no_image_of_ours_is_survived(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9_000.png")).write_bytes(b"x")
     write(tmp_path, "broken.zip", b"PK\x03\x04 not a zip")
     write(tmp_path, "page.tar", b"<html>log in</html>")
-    tarred(tmp_path / "images_001.tar.gz", {"images/00000002_000.png": b"x"}, mode="w:gz")
+    tarred(tmp_path / "images_001.tar.xz", {"images/00000002_000.png": b"x"}, mode="w:xz")
     listing = list_images([tmp_path])
     assert listing.files["name"].to_list() == ["images/00000001_000.png"]
     told = "\n".join(listing.remarks)
     assert "broken.zip: the archive cannot be read" in told
     assert "page.tar: the archive cannot be read" in told
-    assert "images_001.tar.gz is compressed as a whole; unpack it" in told
+    assert "images_001.tar.xz is compressed in a way that is not read; unpack it" in told
     assert "1 file passed over whose name is no UTF-8" in told
 
 

@@ -10,13 +10,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from cxrdata.errors import CxrError
+import cxrdata
+from cxrdata.cli.main import run
+from cxrdata.errors import CxrError, Exit
+from cxrdata.images import phantom_files
 from cxrdata.images.decode import decode
 from cxrdata.images.phantom_files import write_phantoms
 from cxrdata.images.phantom_norms import Look, Norms
-from cxrdata.images.phantoms import Subject, draw_phantom
+from cxrdata.images.phantoms import Floats, Subject, Truth, draw_phantom
 from cxrdata.resources import data_folder
+from cxrdata.sources.base import Registry
+from cxrdata.sources.drawing.vindr import box_divisor
+from cxrdata.sources.synthesis import SynthPlan
+from cxrdata.store.build import BuildRequest, build_catalog
 
 NORMS = Norms.load()
 CLEAN = replace(NORMS, looks={"default": Look(0.0, 1.0, 0.0, 0.0, 0.0)})
@@ -104,6 +112,40 @@ def test_lateral_views_have_no_ratio() -> None:
     assert picture.shape == (60, 50)
 
 
+def test_a_lateral_view_shows_a_heart_before_dark_lung() -> None:
+    picture, _ = draw_phantom(
+        np.random.default_rng(4), CLEAN, Subject("default", 40.0, "LATERAL", enlarged=False), 200, 200
+    )
+    behind_the_breastbone, heart, behind_the_heart = (
+        picture[60:75, 55:75],
+        picture[105:120, 70:90],
+        picture[105:120, 115:130],
+    )
+    assert heart.mean() > behind_the_breastbone.mean() + 0.05
+    assert heart.mean() > behind_the_heart.mean() + 0.1
+    assert picture[180:, 90:110].mean() > 0.6  # the belly
+    assert picture[:, :10].mean() < 0.1
+
+
+@pytest.mark.parametrize("age", [0.3, 6.0, 50.0])
+def test_a_heart_lies_where_it_is_said_to_lie(age: float) -> None:
+    """Two pictures that differ by the heart alone differ nowhere else, and up to the ends of the place of the larger one."""
+    clean = replace(CLEAN, enlarged_above_limit=(0.1, 0.1))
+    for seed in range(6):
+        pictures, places = [], []
+        for norms in (clean, replace(clean, labels_enlarge=False)):
+            subject = Subject("default", age, "PA", enlarged=True)
+            picture, truth = draw_phantom(np.random.default_rng(seed), norms, subject, 192, 192)
+            pictures.append(picture)
+            places.append(truth.heart)
+        rows, columns = np.nonzero(np.abs(pictures[0] - pictures[1]) > 1e-3)
+        x_min, y_min, x_max, y_max = np.array(places[0]) * 192
+        assert x_min - 1 <= columns.min() <= x_min + 10
+        assert x_max - 10 <= columns.max() <= x_max + 1
+        assert y_min - 1 <= rows.min()
+        assert rows.max() <= y_max + 1
+
+
 def test_noise_and_exposure_differ_by_dataset() -> None:
     def rough(dataset: str) -> float:
         """The noise in the corner of pictures that are not saturated there."""
@@ -189,6 +231,89 @@ def test_enlarged_hearts_are_those_of_the_labels(synthetic: Callable[..., Path],
     assert joined.height == truth.height
     assert joined["enlarged"].sum() > 0
     assert joined.select((pl.col("enlarged") == (pl.col("cardiomegaly") == 1)).all()).item()
+
+
+@pytest.mark.parametrize("dataset", ["nih_cxr14", "vindr_cxr", "vindr_pcxr"])
+def test_boxes_of_cardiomegaly_enclose_the_hearts(dataset: str, synthetic: Callable[..., Path], tmp_path: Path) -> None:
+    """In the pixels of the distributed file, also where it is drawn smaller; other boxes stay as they were."""
+    shutil.copytree(synthetic(dataset), tmp_path / dataset)
+    before = boxes(tmp_path, dataset)
+    norms = tmp_path / "norms.toml"
+    norms.write_text(NORMS_TEXT.replace("long_side = 320", "long_side = 16"), encoding="utf-8")
+    write_phantoms(tmp_path, [dataset], norms=norms)
+    after = boxes(tmp_path, dataset)
+    assert after.filter(~HEARTS).equals(before.filter(~HEARTS))
+    truth = pl.read_csv(tmp_path / dataset / "phantoms.csv", schema_overrides={"heart_x_min": pl.Float64})
+    placed = after.filter(HEARTS).join(truth, on="image_id")
+    assert placed.height == before.filter(HEARTS).height > 0
+    for end, sign in (("min", -1), ("max", 1)):
+        for axis, side in (("x", "columns_px"), ("y", "rows_px")):
+            beyond = sign * (placed[f"{axis}_{end}"] / placed[side] - placed[f"heart_{axis}_{end}"])
+            assert beyond.min() >= -1e-3
+            assert beyond.max() < 0.03
+    assert placed["enlarged"].sum() > 0
+    tables = {path: path.read_bytes() for path in (tmp_path / dataset).rglob("*.csv")}
+    write_phantoms(tmp_path, [dataset], norms=norms)
+    assert all(path.read_bytes() == content for path, content in tables.items())
+
+
+HEARTS = pl.col("native_label") == "Cardiomegaly"
+
+
+def boxes(folder: Path, dataset: str) -> pl.DataFrame:
+    """The boxes as anyone reads them, with the size of their image."""
+    catalog = folder / f"cat-{len(list(folder.iterdir()))}"
+    build_catalog(BuildRequest(catalog, named=[(Registry().get(dataset), folder / dataset)], workers=1))
+    with cxrdata.open(catalog) as opened:
+        return opened.sql(
+            "SELECT b.*, rows_px, columns_px FROM boxes AS b JOIN images USING (dataset, image_id) ORDER BY ALL"
+        )
+
+
+def test_dicom_of_official_size() -> None:
+    """Header, boxes and pixels of VinDr have one frame, a tenth of the detector's unless the official one is asked for."""
+    variants = frozenset({"dicom"})
+    wishes = [SynthPlan(images=True, official_size=official) for official in (True, False)]
+    assert [box_divisor(plan, variants) for plan in wishes] == [1, 10]
+
+
+def test_pictures_of_official_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the tables state; and smaller ones are not called wrong in size, those of another shape are."""
+
+    def quickly(
+        rng: np.random.Generator, norms: Norms, subject: Subject, rows: int, columns: int
+    ) -> tuple[Floats, Truth]:
+        small, truth = draw_phantom(rng, norms, subject, 16, 16)
+        return np.resize(small, (rows, columns)), truth
+
+    monkeypatch.setattr(phantom_files, "draw_phantom", quickly)
+    asked = ["synth", str(tmp_path / "data"), "--scale", "0.00002", "--only", "nih", "--images", "-q"]
+    assert run([*asked, "--long-side", "official"]) == Exit.DONE
+    build = ["build-catalog", "--root", str(tmp_path / "data"), "-c", str(tmp_path / "cat"), "-q"]
+    assert run(build) == Exit.DONE
+    nih = sorted((tmp_path / "data" / "nih_cxr14" / "images").glob("*.png"))
+    assert decode(nih[0].read_bytes()).pixels.shape == (1024, 1024)
+    assert run([*asked, "--long-side", "64"]) == Exit.DONE
+    assert run(build) == Exit.DONE
+    assert decode(nih[0].read_bytes()).pixels.shape == (64, 64)
+    Image.open(nih[1]).resize((64, 60)).save(nih[1])
+    check = ["images", "check", "-c", str(tmp_path / "cat"), "-q", "--workers", "1", "--format", "csv"]
+    capsys.readouterr()
+    assert run([*check, "--dataset", "nih", "--root", f"nih={tmp_path / 'data' / 'nih_cxr14'}", "--list"]) == Exit.DONE
+    assert [line.split(",")[1] for line in capsys.readouterr().out.splitlines() if "wrong_size" in line] == [
+        nih[1].name
+    ]
+
+
+@pytest.mark.parametrize(
+    "wishes", [["--long-side", "64"], ["--images", "--long-side", "big"], ["--images", "--long-side", "3"]]
+)
+def test_a_long_side_that_is_none(wishes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["synth", str(tmp_path / "data"), *wishes]) == Exit.USAGE
+    assert "CXR-502" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from cxrdata.errors import CxrError
-from cxrdata.interop.layout_facts import CHEXPERT_LABELS
+from cxrdata.interop.label_orders import CHEXPERT_LABELS
 from cxrdata.interop.predictions import LOGIT, PROBABILITY, Column, find_scores, scores_of
 
 

@@ -155,7 +155,7 @@ def test_only_new_and_changed_files_are_opened_again(
     opened: list[list[str]] = []
     real = dicom._read_all
     monkeypatch.setattr(
-        dicom, "_read_all", lambda files, workers: opened.append([Path(f).stem for f in files]) or real(files, workers)
+        dicom, "_read_all", lambda files, *how: opened.append([Path(f).stem for f in files]) or real(files, *how)
     )
 
     def read() -> pl.DataFrame:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from cxrdata.errors import CxrError
-from cxrdata.splits.attributes import with_attributes
+from cxrdata.splits.attributes import health_of, with_attributes
 from cxrdata.store.catalog import Catalog
 
 
@@ -88,3 +88,20 @@ def test_unknown_names(split_catalog: Catalog, keys: pl.DataFrame, name: str, hi
     with pytest.raises(CxrError, match=hint) as caught:
         with_attributes(split_catalog, keys, [name])
     assert caught.value.code == "CXR-501"
+
+
+def test_of_one_labeler_alone(split_catalog: Catalog, keys: pl.DataFrame) -> None:
+    """What the preferred labeler says is what the relation says; another one says otherwise, and of its images alone."""
+    names = ["disease", "healthy", "cardiomegaly"]
+    preferred = with_attributes(split_catalog, keys, names)
+    nih = keys["dataset"] == "nih_cxr14"
+    own = with_attributes(split_catalog, keys, names, labeler="text_mining")
+    assert own.filter(nih).equals(preferred.filter(nih))
+    assert own.filter(~nih).select(names).null_count().row(0) == ((~nih).sum(),) * 3
+    other = with_attributes(split_catalog, keys, names, labeler="chexbert")
+    seen = split_catalog.sql("SELECT count(*) AS n FROM assessments WHERE labeler = 'chexbert'")["n"].item()
+    assert other["disease"].drop_nulls().len() == other["healthy"].drop_nulls().len() == seen > 0
+    both = keys.with_columns(a=preferred["healthy"], b=other["healthy"]).drop_nulls()
+    assert (both["a"] != both["b"]).any()
+    with pytest.raises(CxrError, match="there is no labeler 'nobody'"):
+        health_of(split_catalog, "nobody")

@@ -9,9 +9,10 @@ import pytest
 
 from cxrdata.sources.base import Registry
 from cxrdata.splits.cohorts import parse_cohort
-from cxrdata.splits.funnel import funnel, slug
+from cxrdata.splits.funnel import funnel
 from cxrdata.store.build import BuildRequest, build_catalog
 from cxrdata.store.catalog import Catalog
+from cxrdata.wording import slug
 
 TEXT = """-- <Mine> & more.
 -- step: all; expect: 5

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from cxrdata.errors import CxrError
 from cxrdata.stages import sync_path, unfinished
+from cxrtrain.run_folder import writing
 
 FORMAT = 1
 _STATE = "cxrtrain"
@@ -35,21 +36,44 @@ class Checkpoint:
         return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Replace the checkpoint at `path` (`.safetensors`)."""
+def save(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, header: Mapping[str, str] | None = None
+) -> None:
+    """Replace the checkpoint at `path` (`.safetensors`). header: what else its header says, for who reads the tensors alone.
+
+    Raises CxrError CXR-602 where it cannot be written; the one before is then still there.
+    """
     text = json.dumps({"format": FORMAT, **facts}, sort_keys=True)
     # Tensors that share memory (tied weights) would be refused; clone() also makes them contiguous and the file smaller.
     whole = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    aside = unfinished(path)
-    try:
-        save_file(whole, aside, metadata={_STATE: text})
-        sync_path(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    shown = unfinished(path.with_suffix(".json"))
-    shown.write_text(json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    shown.replace(path.with_suffix(".json"))
+    aside, shown = unfinished(path), unfinished(path.with_suffix(".json"))
+    fix = "make room; the checkpoint before is whole, and the same command goes on from it"
+    with writing(path, fix):
+        try:
+            save_file(whole, aside, metadata={**(header or {}), _STATE: text})
+            shown.write_text(json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            _header_in_order(aside)
+            sync_path(aside)
+            aside.replace(path)
+            shown.replace(path.with_suffix(".json"))
+            sync_path(path.parent)
+        except SafetensorError as error:
+            raise OSError(None, str(error)) from error
+        finally:
+            aside.unlink(missing_ok=True)
+            shown.unlink(missing_ok=True)
+
+
+def _header_in_order(path: Path) -> None:
+    """safetensors writes the facts of a header in an order drawn anew each time; the same checkpoint is the same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def load(path: Path) -> Checkpoint:
@@ -58,10 +82,10 @@ def load(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt", device="cpu") as file:
             said = (file.metadata() or {}).get(_STATE)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-    except (OSError, SafetensorError) as error:
+        facts = json.loads(said) if said else {}
+    except (OSError, SafetensorError, ValueError) as error:
         fix = "name the folder of a run; a damaged checkpoint is replaced by training anew"
         raise CxrError("CXR-155", "there is no whole checkpoint here", where=str(path), fix=fix) from error
-    facts = json.loads(said) if said else {}
     if facts.get("format") != FORMAT:
         problem = f"the checkpoint has format {facts.get('format')!r}, and this cxrdata reads {FORMAT}"
         raise CxrError("CXR-155", problem, where=str(path), fix="train anew, or use the cxrdata that wrote it")

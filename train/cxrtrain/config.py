@@ -20,6 +20,7 @@ PRECISIONS = ("auto", "bf16", "fp32")
 SWITCH = ("auto", "on", "off")
 TURNS = ("together", "in_turn")
 POLICIES = ("raw", "zeros", "ones", "ignore")
+FITS = ("squash", "pad", "crop")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class HeadConfig:
     `multilabel` findings, each for itself; `classes` the values of an attribute (a column of `images`, `age_group:SCHEME`,
     `disease`); `regression` a number such as age_years.
     loss: null takes the kind's own: bce, bce, ce, mse. `ce` on `binary` is two outputs and a softmax, as the published
-    case study has it. policy: what uncertain and unmentioned become; a label may have its own.
+    case study has it. policy: what uncertain and unmentioned become; a label may have its own. labeler: whose labels; null is
+    the one that each dataset prefers. unassessed_zero: of `multilabel`, what nobody assessed is a 0 too; only to repeat published
+    work whose code takes every blank for a negative.
     """
 
     name: str
@@ -42,6 +45,8 @@ class HeadConfig:
     classes: tuple[str, ...] = ()
     policy: str = "ignore"
     policy_by_label: dict[str, str] = field(default_factory=dict)
+    labeler: str | None = None
+    unassessed_zero: bool = False
     loss: str | None = None
     weight: float = 1.0
 
@@ -53,6 +58,7 @@ class DataConfig:
     split: the split's name in the catalog; made_by: the command that makes it, for who lacks it. parts: what the split
     calls training, validation and test. groups: attributes whose combinations are the groups of balanced sampling,
     reweighting and GroupDRO; they are stored in the bundle. Images whose target is unknown (of every head) are left out.
+    side, fit: the image store that it was published with, as `cxrdata images build --size --fit` makes it.
     """
 
     split: str | None = None
@@ -63,6 +69,7 @@ class DataConfig:
     groups: tuple[str, ...] = ()
     sampling: str = "shuffle"
     side: int = 224
+    fit: str = "squash"
     images_per_epoch: int | None = None
 
 

@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "heads.against": c.AGAINST,
     "heads.policy": c.POLICIES,
     "data.sampling": c.SAMPLING,
+    "data.fit": c.FITS,
     "input.scale": c.SCALES,
     "input.normalise": c.NORMALISE,
     "optim.name": c.OPTIMISERS,

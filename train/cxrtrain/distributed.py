@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from cxrdata.errors import CxrError
+from cxrdata.wording import counted
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,13 @@ class Place:
 
 @contextmanager
 def joined(device: str | None = None) -> Iterator[Place]:
-    """Join the other processes where torchrun started several. device: `cpu`, `cuda`, `cuda:1`; None: a GPU if there is one."""
+    """Join the other processes where torchrun started several. device: `cpu`, `cuda`, `cuda:1`; None: a GPU if there is one.
+
+    Raises CxrError CXR-502: no such device here.
+    """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    said = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(f"cuda:{local}") if said == "cuda" else torch.device(said)
+    chosen = _device(device, local)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:
@@ -45,20 +50,51 @@ def joined(device: str | None = None) -> Iterator[Place]:
         dist.destroy_process_group()
 
 
-def summed(value: Tensor) -> tuple[Tensor, int]:
-    """The sum over all processes, without gradient where there are several, and how many they are."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return value.detach(), 1
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return total, dist.get_world_size()
+def _device(said: str | None, local: int) -> torch.device:
+    """The device that was named, if it is there."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if said is None:
+        said = "cuda" if there else "cpu"
+    kind, _, number = said.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise CxrError("CXR-502", f"there is no device {said!r}", where="--device", fix="cpu, cuda, or cuda:1")
+    if kind == "cpu":
+        return torch.device("cpu")
+    wanted = int(number or local)
+    if wanted >= there:
+        problem = f"torch sees {counted(there, 'GPU')} here, and cuda:{wanted} is asked for"
+        fix = "--device cpu, or a torch that fits the machine's driver" if not there else f"cuda:0 to cuda:{there - 1}"
+        raise CxrError("CXR-502", problem, where="--device", fix=fix)
+    return torch.device("cuda", wanted)
+
+
+def processes() -> int:
+    """How many work together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all processes, without gradient."""
+    total = value.detach()
+    if processes() > 1:
+        total = total.clone()
+        dist.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def same_buffers(model: nn.Module) -> None:
+    """Give all processes the first one's buffers: running statistics are of what each has seen, and one model is judged."""
+    if processes() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def gathered(rows: Tensor) -> list[Tensor]:
     """The tensors of all processes, in their order; they may differ in their first dimension."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    world = processes()
+    if world == 1:
         return [rows]
-    world = dist.get_world_size()
     sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
     dist.all_gather(sizes, torch.tensor([len(rows)], dtype=torch.int64, device=rows.device))
     most = max(int(size) for size in sizes)
@@ -70,7 +106,7 @@ def gathered(rows: Tensor) -> list[Tensor]:
 
 def agreed(word: bool, device: torch.device) -> bool:  # noqa: FBT001 - its one argument
     """Whether any process says so: all of them then do the same."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if processes() == 1:
         return word
     said = torch.tensor([int(word)], device=device)
     dist.all_reduce(said, op=dist.ReduceOp.MAX)

@@ -26,7 +26,8 @@ class Judged:
 
 def judge(bundle: Bundle, rows: NDArray[np.int64], outputs: dict[str, Tensor]) -> Judged:
     """outputs: by head, shape (rows, width), on the CPU, in the order of `rows`."""
-    losses, metrics = {}, {}
+    losses: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for head in bundle.heads:
         said = outputs[head.name]
         targets = torch.from_numpy(bundle.targets(head)[rows])

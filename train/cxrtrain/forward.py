@@ -43,10 +43,11 @@ def outputs_of(
     """What `forward` gives for the images of rows, on the CPU in their order, by name; shape (rows, …).
 
     change: what else is done to the float images before they are normalised (histogram matching). Several processes share
-    the rows, and each gets all of the result.
+    the rows, and each gets all of the result; with fewer rows than processes each does all.
     """
     model.eval()
-    mine = np.array_split(rows, place.world)[place.rank]
+    shared = place.world > 1 and len(rows) >= place.world
+    mine = np.array_split(rows, place.world)[place.rank] if shared else rows
     cut = [mine[start : start + batch] for start in range(0, len(mine), batch)]
     found: dict[str, list[Tensor]] = {}
     done = 0
@@ -59,6 +60,6 @@ def outputs_of(
             found.setdefault(name, []).append(value.float())
         done += len(images)
         tell(done)
-    if place.world == 1:
+    if not shared:
         return {name: torch.cat(parts).cpu() for name, parts in found.items()}
     return {name: torch.cat(gathered(torch.cat(parts))).cpu() for name, parts in found.items()}

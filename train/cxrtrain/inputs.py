@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,10 +55,16 @@ class Inputs:
         images = images.expand(-1, self.config.channels, -1, -1)
         scale = 255.0 if self.config.scale == "0-255" else 1.0
         if self.mean:
-            mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-            sd = torch.tensor(self.sd, device=images.device).view(1, -1, 1, 1)
-            images = (images - mean) / sd
-        return images * scale if scale != 1.0 else images
+            images = (images - _by_channel(self.mean, images.device)) / _by_channel(self.sd, images.device)
+        images = images * scale if scale != 1.0 else images
+        return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images
+
+
+@cache
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Sent once: each copy to a GPU would wait until it has done its work."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def as_float(images: Tensor) -> Tensor:

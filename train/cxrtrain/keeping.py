@@ -6,12 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import nn
 from torch.optim import Optimizer
 
 from cxrtrain import checkpoint, run_folder
-from cxrtrain.distributed import Place
+from cxrtrain.distributed import Place, agreed
 from cxrtrain.evaluate import Judged
+from cxrtrain.models.net import Net
+from cxrtrain.models.weights import outputs_metadata
 from cxrtrain.objectives import Objective
 from cxrtrain.optim import Average, Schedule
 
@@ -41,7 +42,7 @@ class Progress:
 class Kept:
     """All that changes while training. averages: by name, `ema` and `swa` where they are wished for."""
 
-    model: nn.Module
+    model: Net
     optimisers: list[Optimizer]
     schedule: Schedule
     objective: Objective
@@ -55,8 +56,9 @@ class Keeper:
         self.folder, self.run_id, self.kept, self.place = folder, run_id, kept, place
 
     def restore(self) -> Progress | None:
-        """Put the last checkpoint back; None where there is none. Raises CxrError CXR-155 where it is damaged."""
-        if not self.folder.last.is_file():
+        """Put the last checkpoint back; None where there is none. Raises CxrError CXR-155 where it is damaged, or where
+        other processes see one and this one does not."""
+        if not agreed(self.folder.last.is_file(), self.place.device):
             return None
         found, kept = checkpoint.load(self.folder.last), self.kept
         kept.model.load_state_dict(found.part("model."))
@@ -89,7 +91,8 @@ class Keeper:
         """Replace the best model, with what it was judged to be."""
         if self.place.first:
             facts = {"run_id": self.run_id, "epoch": at.epoch, "valid": judged.losses, "metrics": judged.metrics}
-            checkpoint.save(self.folder.best, self.kept.model.state_dict(), facts)
+            model = self.kept.model
+            checkpoint.save(self.folder.best, model.state_dict(), facts, header=outputs_metadata(model))
 
     def note(self, state: str, at: Progress) -> None:
         """Say in run.json where the run stands."""

@@ -2,45 +2,38 @@
 
 Everything random follows from (seed, epoch, step), so a run that was interrupted goes on from its last checkpoint to the
 weights that it would have had: to the bit on a CPU. `batch` is counted over all processes, so that two give the loss curve
-of one (where no layer looks at the batch).
+of one (where no layer looks at the batch, and nothing is mixed or dropped out).
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from cxrdata.interrupts import Interrupts, held_back
 from cxrtrain import assemble, run_folder
 from cxrtrain.augment import Augment
-from cxrtrain.augment.mixup import draw_mixup, mix
-from cxrtrain.bundle import Bundle
+from cxrtrain.bundle import Bundle, HeadTargets
 from cxrtrain.config import Experiment
-from cxrtrain.distributed import Place, agreed, joined, summed
+from cxrtrain.distributed import Place, agreed, joined, same_buffers, summed
 from cxrtrain.evaluate import Judged, judge
+from cxrtrain.feed import Feed
 from cxrtrain.forward import autocast, outputs_of
-from cxrtrain.inputs import Inputs, as_float
+from cxrtrain.inputs import Inputs
 from cxrtrain.keeping import Keeper, Kept, Progress
-from cxrtrain.models import build_net, load_weights
-from cxrtrain.objectives import Batch, Mixed, Objective
-from cxrtrain.optim import Average, Schedule, optimiser, swapped_in
+from cxrtrain.objectives import Batch, Objective
+from cxrtrain.optim import Average, Schedule, optimiser, renew_statistics, swapped_in
 from cxrtrain.pixels import Pixels, PixelStore
-from cxrtrain.sampling import Share, batches, epoch_order, sampling_weights, step_seed
-from cxrtrain.troubles import not_finite, step_fits, too_large
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from cxrtrain.records import Loggers, Pace
+from cxrtrain.sampling import Share, step_seed
+from cxrtrain.stopping import Interrupts, stoppable
+from cxrtrain.troubles import is_out_of_memory, not_finite, step_fits, too_large, weights_finite
 
 # Losses are looked at so often: on a GPU each look waits for the device.
 _LOOK = {"cpu": 1, "cuda": 20}
@@ -65,9 +58,10 @@ def train(
 ) -> run_folder.Run:
     """Train, or go on with what is there. tell: progress, a line that is replaced; say: remarks.
 
-    Raises CxrError: CXR-148, CXR-151 the store; CXR-152 nothing to learn; CXR-153 a loss that is not finite; CXR-154 out of
-    memory; CXR-156 another run in the folder; CXR-157, CXR-159 the weights. KeyboardInterrupt after Ctrl-C or SIGTERM, once the
-    checkpoint is written.
+    Raises CxrError: CXR-148, CXR-151 the store; CXR-150 a bundle of another experiment; CXR-152 nothing to learn; CXR-153 a
+    loss that is not finite; CXR-154 out of memory; CXR-155 a damaged checkpoint; CXR-156 another run in the folder; CXR-157
+    to CXR-159 the weights; CXR-502 no such device or fold; CXR-602 it cannot be written. KeyboardInterrupt after Ctrl-C or
+    SIGTERM, once the checkpoint is written.
     """
     with joined(request.device) as place:
         return Trainer(request, place, tell, say).run()
@@ -81,160 +75,138 @@ class Trainer:
         self.request, self.experiment, self.bundle, self.place = request, experiment, bundle, place
         self.device = place.device
         self.tell, self.say = (tell, say) if place.first else (_silent, _silent)
-        torch.use_deterministic_algorithms(experiment.loop.deterministic)
+        assemble.numerics(experiment, self.device)
         torch.manual_seed(step_seed(experiment.loop.seed, 0, 0))
 
+        assemble.check_heads(bundle, experiment)
         store = PixelStore(request.store, bundle, side=experiment.data.side)
-        self.rows = bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
+        rows = bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
         self.valid = bundle.rows(experiment.data.valid, fold=request.fold)
-        self.weights = sampling_weights(experiment, bundle, self.rows)
-        self.inputs = Inputs.of(experiment.input, store.mean_and_sd(self.rows))
+        assemble.check_learnable(bundle, {experiment.data.train: rows, experiment.data.valid: self.valid})
+        self.inputs = Inputs.of(experiment.input, store.mean_and_sd(rows))
+        augment = Augment(experiment.augment, assemble.reference(experiment, store, rows, self.device))
+        self.feed = Feed(experiment, bundle, rows, inputs=self.inputs, augment=augment, place=place)
         self.run_id = run_folder.run_id(experiment, bundle.digest, store.digest, request.fold)
         about = assemble.about_run(experiment, bundle, store, self.inputs, request.fold, place)
         self.folder = assemble.begun(request.out, experiment, about | {"run_id": self.run_id}, place)
-        self.pixels = Pixels(store, np.concatenate([self.rows, self.valid]), self.device)
+        self.pixels = Pixels(store, np.concatenate([rows, self.valid]), self.device)
 
-        self.model = build_net(
-            experiment.model,
-            bundle.heads,
-            channels=experiment.input.channels,
-            side=self.inputs.side(experiment.data.side),
-            seed=experiment.loop.seed,
+        side = self.inputs.side(experiment.data.side)
+        going_on = agreed(self.folder.last.is_file(), self.device)
+        self.model = assemble.net(experiment, bundle, side, going_on=going_on, say=self.say)
+        self.model.to(self.device)
+        if self.device.type == "cuda":
+            self.model.to(memory_format=torch.channels_last)
+        self.forward, self.parallel = assemble.wrapped(self.model, experiment, place)
+        self.objective = Objective(experiment.objective, assemble.group_counts(bundle, rows), self.device)
+        sets = assemble.parameter_sets(self.model, bundle, experiment)
+        self.optimisers = [optimiser(experiment.optim, part, self.device) for part in sets]
+        # In turn, each optimiser steps for its own head.
+        self.turns = [[head] for head in bundle.heads] if len(sets) > 1 else [list(bundle.heads)]
+        self.steps_per_epoch, loop = len(self.feed.steps(0)), experiment.loop
+        self.schedule = Schedule(
+            experiment.optim, steps_per_epoch=self.steps_per_epoch, epochs=loop.epochs, most=loop.max_steps
         )
-        load_weights(self.model, experiment.model.weights, say=self.say)
-        self.model.to(
-            self.device, memory_format=torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
-        )
-        self.forward = assemble.wrapped(self.model, experiment, place)
-        self.targets = {head.name: torch.from_numpy(bundle.targets(head)).to(self.device) for head in bundle.heads}
-        self.group = torch.from_numpy(bundle.group).to(self.device)
-        # Where the split's weights decide how often an image comes, they do not count again in the loss.
-        weight = np.ones(len(bundle)) if self.weights is not None else bundle.weight
-        self.weight = torch.from_numpy(weight.astype(np.float32)).to(self.device)
-        known = bundle.group[self.rows]
-        counts = np.bincount(known[known >= 0], minlength=max(len(bundle.groups), 1))
-        self.objective = Objective(experiment.objective, counts.tolist(), self.device)
-        self.augment = Augment(experiment.augment, assemble.reference(experiment, store, self.rows, self.device))
-
-        self.optimisers = [
-            optimiser(experiment.optim, part, self.device)
-            for part in assemble.parameter_sets(self.model, bundle, experiment)
-        ]
-        self.steps_per_epoch = len(self._steps(self._shares(0)))
-        self.schedule = Schedule(experiment.optim, steps_per_epoch=self.steps_per_epoch, epochs=experiment.loop.epochs)
         self.ema = Average(self.model, experiment.optim.ema) if experiment.optim.ema is not None else None
         self.swa = Average(self.model, None) if experiment.optim.swa_from is not None else None
         averages = {name: one for name, one in (("ema", self.ema), ("swa", self.swa)) if one is not None}
         kept = Kept(self.model, self.optimisers, self.schedule, self.objective, averages)
         self.keeper = Keeper(self.folder, self.run_id, kept, place)
         self.at = Progress()
-        self.looked: list[tuple[int, NDArray[np.int64], Tensor]] = []
+        self.log = Loggers([], self.folder.path)
+        self.looked: list[tuple[int, list[Share], Tensor]] = []
 
     # The road, from top to bottom.
 
     def run(self) -> run_folder.Run:
         """All epochs that are left."""
-        if (at := self.keeper.restore()) is not None:
-            self.at = at
-            where = f"going on after epoch {at.epoch}, step {at.step:,}"
-            self.say("the run is finished already: nothing to do" if at.finished else where)
-        if not self.at.finished:
-            self.log = assemble.loggers(
-                self.folder, self.at, self.place, tensorboard=self.request.tensorboard, say=self.say
-            )
-            try:
-                with _stoppable() as stop:
-                    while self.at.epoch < self.experiment.loop.epochs and not self._enough():
-                        self._epoch(stop)
-                    self._finish()
-            finally:
-                self.log.close()
-        return run_folder.open_run(self.folder.path)
+        if (found := self.keeper.restore()) is not None:
+            self.at = found
+            where = f"going on after epoch {found.epoch}, step {found.step:,}"
+            self.say("the run is finished already: nothing to do" if found.finished else where)
+        try:
+            if self.at.finished:
+                self.keeper.note("finished", self.at)
+            else:
+                self._train()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            said = str(error)  # its traceback, which holds tensors, is gone before smaller batches are tried
+        else:
+            return run_folder.open_run(self.folder.path)
+        self.keeper.note("stopped", self.at)
+        optim, batch = self.experiment.optim, self.experiment.loop.batch
+        raise too_large(said, batch, optim.accumulate, self.place.world, self._fits, self.device)
+
+    def _train(self) -> None:
+        tensorboard, say = self.request.tensorboard, self.say
+        self.log = assemble.loggers(self.folder, self.at, self.place, tensorboard=tensorboard, say=say)
+        with closing(self.log), stoppable() as stop:
+            while not self._over():
+                self._epoch(stop)
+            self._finish()
 
     def _epoch(self, stop: Interrupts) -> None:
-        at, experiment = self.at, self.experiment
-        started, waited, images = time.perf_counter(), self.pixels.waited, 0
-        steps = self._steps(self._shares(at.epoch))[at.step_in_epoch :]
-        flat = [share for step in steps for share in step]
-        stream_of_images = self.pixels.batches([share.rows for share in flat])
-        for step in steps:
-            self._step(step, stream_of_images)
-            at.step += 1
-            at.step_in_epoch += 1
-            images += sum(share.total for share in step)
-            self._after_step(stop, started, images, waited)
-            if self._enough():
-                break
-        stream_of_images.close()  # type: ignore[attr-defined]
+        at, most = self.at, self.experiment.loop.max_steps
+        steps = self.feed.steps(at.epoch)[at.step_in_epoch :]
+        steps = steps if most is None else steps[: most - at.step]
+        pace = Pace(self.pixels.waited)
+        with closing(self.pixels.batches([share.rows for step in steps for share in step])) as images:
+            for step in steps:
+                self._step(step, images)
+                at.step += 1
+                at.step_in_epoch += 1
+                pace.add(sum(share.total for share in step))
+                self._after_step(stop, pace, step)
         self._look()
+        self._check_weights(steps[-1] if steps else ())
         at.epoch += 1
         at.step_in_epoch = 0
-        seconds = time.perf_counter() - started
-        speed = {"images_per_s": images / seconds, "waiting_share": (self.pixels.waited - waited) / seconds}
-        self._validate(speed)
-        if self.swa is not None and at.epoch >= (experiment.optim.swa_from or 0):
+        self._validate(pace)
+        if self.swa is not None and at.epoch >= (self.experiment.optim.swa_from or 0):
             self.swa.add(self.model)
         self._save()
+        if not self._over():
+            self._answer(agreed(stop.noted, self.device))
 
-    def _step(self, shares: list[Share], images: Iterator[Tensor]) -> None:
+    def _step(self, shares: Sequence[Share], images: Iterator[Tensor]) -> None:
         """One step of the optimiser, or of each head's in turn, over one batch or several."""
         self.model.train()
         rate = self.schedule.rate(self.at.step)
+        asked = self.feed.asked(shares)
+        sizes = self.objective.sizes(self.bundle.heads, asked)
+        pixels = [next(images) for _ in shares]
+        made = None
         loss = torch.zeros((), device=self.device)
-        for number, share in enumerate(shares):
-            last = number == len(shares) - 1
-            values, batch = self._batch(share, next(images), number)
-            # In turn, each optimiser sees what the one before it made of the backbone.
-            turns = [[head] for head in self.bundle.heads] if len(self.optimisers) > 1 else [list(self.bundle.heads)]
-            for turn, optim in zip(turns, self.optimisers, strict=True):
-                with self._synchronised(last):
-                    part = self._loss(values, batch, turn) / len(shares)
-                    part.backward()
+        # In turn, each optimiser sees what the one before it made of the backbone.
+        for turn, optim in zip(self.turns, self.optimisers, strict=True):
+            for place, share in enumerate(shares):
+                if made is None or len(shares) > 1:  # one batch is changed once for all turns; of several none is kept
+                    number = self.at.step * self.experiment.optim.accumulate + place
+                    made = self.feed.values(pixels[place], share, epoch=self.at.epoch, number=number)
+                values, mixed = made
+                with self._synchronised(last=place == len(shares) - 1):
+                    part = self._loss(values, replace(asked[place], mixed=mixed), turn, sizes)
+                    part.backward()  # type: ignore[no-untyped-call]
                 loss = loss + part.detach()
-                if last:
-                    self._move(optim, rate)
+            self._move(optim, rate)
         if self.ema is not None:
             self.ema.add(self.model)
-        self.looked.append((self.at.step, np.concatenate([share.rows for share in shares]), loss))
+        self.looked.append((self.at.step, list(shares), loss))
 
-    def _batch(self, share: Share, images: Tensor, number: int) -> tuple[Tensor, Batch]:
-        """The images as the model gets them, and what is asked of them."""
-        seed = step_seed(
-            self.experiment.loop.seed, self.at.epoch, self.at.step * self.experiment.optim.accumulate + number
-        )
-        drawer = torch.Generator().manual_seed(seed)
-        drawn = self.augment.draw(share.total, drawer)[share.start : share.start + len(share.rows)]
-        values = self.augment.apply(as_float(images), drawn)
-        rows = torch.from_numpy(share.rows).to(self.device, non_blocking=True)
-        targets = {name: target[rows] for name, target in self.targets.items()}
-        mixed = None
-        if self.experiment.augment.mixup_alpha > 0:
-            partner, kept = draw_mixup(len(share.rows), self.experiment.augment.mixup_alpha, drawer)
-            mixed = Mixed(partner.to(self.device), kept)
-            values = mix(values, mixed.partner, kept)
-        torch.manual_seed(seed + self.place.rank)  # dropout
-        values = self.inputs(values)
-        if self.device.type == "cuda":
-            values = values.contiguous(memory_format=torch.channels_last)
-        return values, Batch(targets, self.group[rows], self.weight[rows], mixed)
-
-    def _loss(self, values: Tensor, batch: Batch, heads: list[Any]) -> Tensor:
-        try:
-            with autocast(self.experiment.loop.precision, self.device):
-                outputs = self.forward(values)
-            losses = [
-                self.experiment.head(head.name).weight * self.objective.loss(head, outputs[head.name], batch)
-                for head in heads
-            ]
-            return torch.stack(losses).sum()
-        except torch.OutOfMemoryError as error:
-            raise too_large(
-                error, self.experiment.loop.batch, self.place.world, lambda n: self._fits(values, n), self.device
-            ) from error
-
-    def _fits(self, values: Tensor, n: int) -> bool:
+    def _loss(self, values: Tensor, batch: Batch, turn: Sequence[HeadTargets], sizes: dict[str, Tensor]) -> Tensor:
         with autocast(self.experiment.loop.precision, self.device):
-            return step_fits(self.model, lambda size: torch.zeros_like(values[:size]), n)
+            outputs = self.forward(values)
+        losses = [
+            self.experiment.head(head.name).weight
+            * self.objective.loss(head, outputs[head.name], batch, sizes[head.name])
+            for head in turn
+        ]
+        if self.parallel is not None and len(self.turns) > 1:
+            # Processes wait for the gradients of all heads, those whose turn it is not included.
+            losses += [0.0 * outputs[head.name].float().sum() for head in self.bundle.heads if head not in turn]
+        return torch.stack(losses).sum()
 
     def _move(self, optim: torch.optim.Optimizer, rate: float) -> None:
         for group in optim.param_groups:
@@ -245,22 +217,23 @@ class Trainer:
         optim.step()
         self.model.zero_grad(set_to_none=True)
 
-    def _after_step(self, stop: Interrupts, started: float, images: int, waited: float) -> None:
+    def _after_step(self, stop: Interrupts, pace: Pace, step: Sequence[Share]) -> None:
         at, every = self.at, self.experiment.loop.checkpoint_steps
         look = at.step % _LOOK[self.device.type] == 0
         if look:
             self._look()
-            seconds = max(time.perf_counter() - started, 1e-9)
-            left = (self.steps_per_epoch - at.step_in_epoch) * seconds / max(at.step_in_epoch, 1)
-            share = (self.pixels.waited - waited) / seconds
-            self.tell(
-                f"epoch {at.epoch + 1} of {self.experiment.loop.epochs}, {images / seconds:,.0f} images/s, "
-                f"{left:,.0f} s left of it, {share:.0%} waiting for data"
-            )
+            left = self.steps_per_epoch - at.step_in_epoch
+            where = f"epoch {at.epoch + 1} of {self.experiment.loop.epochs}"
+            self.tell(f"{where}, {pace.told(self.pixels.waited, left)}")
         asked = (look or self.place.world == 1) and agreed(stop.noted, self.device)
         if asked or (every is not None and at.step % every == 0):
             self._look()
+            self._check_weights(step)
             self._save()
+        self._answer(asked)
+
+    def _answer(self, asked: bool) -> None:  # noqa: FBT001 - its one argument
+        """Stop if Ctrl-C or SIGTERM came to any process; the checkpoint is written."""
         if asked:
             self.keeper.note("stopped", self.at)
             self.say("stopped; the checkpoint is written, and the same command goes on from it")
@@ -270,21 +243,31 @@ class Trainer:
         """Write down the losses since the last look. Raises CxrError CXR-153 at the first that is not finite."""
         if not self.looked:
             return
-        values = summed(torch.stack([loss for _, _, loss in self.looked]))[0].cpu() / self.place.world
+        values = summed(torch.stack([loss for _, _, loss in self.looked])).cpu() / self.place.world
         looked, self.looked = self.looked, []
-        for (step, rows, _), value in zip(looked, values.tolist(), strict=True):
+        for (step, shares, _), value in zip(looked, values.tolist(), strict=True):
             if not math.isfinite(value):
-                self.keeper.note("stopped", self.at)
-                raise not_finite(step, value, self.bundle.keys_of(rows.tolist()), self.folder.path / "not_finite.txt")
+                self._not_finite(f"the loss of step {step} is {value}", shares)
             self.log.step(step, {"loss": value, "lr": self.schedule.rate(step)})
+
+    def _check_weights(self, step: Sequence[Share]) -> None:
+        """No checkpoint is written, and no epoch judged, of weights that are not finite."""
+        if not weights_finite(self.model):
+            self._not_finite(f"the weights are not finite after step {self.at.step - 1}", step)
+
+    def _not_finite(self, what: str, shares: Sequence[Share]) -> None:
+        self.keeper.note("stopped", self.at)
+        keys = [key for share in shares for key in self.bundle.keys_of(share.batch.tolist())]
+        raise not_finite(what, keys, self.folder.path / "not_finite.txt" if self.place.first else None)
 
     def _save(self) -> None:
         """The files of numbers first: a checkpoint must not know more steps than they do."""
         self.log.flush()
         self.keeper.save_last(self.at)
 
-    def _validate(self, speed: dict[str, float]) -> None:
+    def _validate(self, pace: Pace) -> None:
         """Judge the epoch, keep it if it is the best, and let the learning rate know."""
+        speed = pace.speed(self.pixels.waited)
         own = swapped_in(self.model, self.ema) if self.ema is not None and self.ema.n else None
         judged = self._judge()
         watched = self._watched(judged)
@@ -302,55 +285,46 @@ class Trainer:
 
     def _finish(self) -> None:
         """The averaged weights where they were asked for, and the last word."""
-        if self.swa is not None and self.swa.n:
-            swapped_in(self.model, self.swa)
-            self._renew_statistics()
+        if self.swa is not None:
+            if self.swa.n:
+                swapped_in(self.model, self.swa)
+                renew_statistics(self.model, lambda: self.feed.plain(self.pixels))
             judged = self._judge()
             self.at.best, self.at.best_epoch = self._watched(judged), self.at.epoch
             self.keeper.save_best(judged, self.at)
-        elif self.swa is not None:
-            self.keeper.save_best(self._judge(), self.at)
         self.at.finished = True
         self._save()
         self.keeper.note("finished", self.at)
 
-    # Which images, and how often.
+    # How far, and how well.
 
-    def _shares(self, epoch: int) -> list[Share]:
-        experiment = self.experiment
-        order = epoch_order(
-            self.rows, self.weights, seed=experiment.loop.seed, epoch=epoch, n=experiment.data.images_per_epoch
-        )
-        return batches(order, experiment.loop.batch, rank=self.place.rank, world=self.place.world)
+    @property
+    def _full(self) -> bool:
+        most = self.experiment.loop.max_steps
+        return most is not None and self.at.step >= most
 
-    def _steps(self, shares: list[Share]) -> list[list[Share]]:
-        n = self.experiment.optim.accumulate
-        return [shares[start : start + n] for start in range(0, len(shares), n)]
+    def _over(self) -> bool:
+        """Whether no epoch is to be begun; one that was begun is ended."""
+        at, loop = self.at, self.experiment.loop
+        if at.step_in_epoch:
+            return False
+        return at.epoch >= loop.epochs or self._full or (loop.stop_after is not None and at.waited >= loop.stop_after)
 
-    @contextmanager
-    def _synchronised(self, last: bool) -> Iterator[None]:  # noqa: FBT001
+    def _synchronised(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients are averaged over the processes with the last batch of a step only."""
-        waiting = not last and isinstance(self.forward, DistributedDataParallel)
-        with self.forward.no_sync() if waiting else nullcontext():  # type: ignore[operator]
-            yield
-
-    def _enough(self) -> bool:
-        loop = self.experiment.loop
-        if loop.max_steps is not None and self.at.step >= loop.max_steps:
-            return True
-        return loop.stop_after is not None and self.at.step_in_epoch == 0 and self.at.waited >= loop.stop_after
-
-    # Judging.
+        return nullcontext() if last or self.parallel is None else self.parallel.no_sync()
 
     def _judge(self) -> Judged:
+        same_buffers(self.model)
+        loop = self.experiment.loop
         outputs = outputs_of(
             self.model,
             self.model,
             self.pixels,
             self.valid,
             inputs=self.inputs,
-            batch=self.experiment.loop.batch * _EVALUATION,
-            precision=self.experiment.loop.precision,
+            batch=max(1, loop.batch * _EVALUATION // self.place.world),
+            precision=loop.precision,
             place=self.place,
         )
         return judge(self.bundle, self.valid, outputs)
@@ -362,16 +336,13 @@ class Trainer:
         loss = sum((head.weight if name is None else 1.0) * judged.losses[head.name] for head in heads)
         return loss if math.isfinite(loss) else math.inf
 
-    def _renew_statistics(self) -> None:
-        """Batch normalisation's statistics are of no average of weights: taken anew over the training images."""
-        layers = [layer for layer in self.model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001
-        if layers:
-            torch.optim.swa_utils.update_bn(self._plain_images(), self.model, self.device)
-
-    def _plain_images(self) -> Iterator[Tensor]:
-        size = self.experiment.loop.batch
-        orders = [self.rows[start : start + size] for start in range(0, len(self.rows), size)]
-        return (self.inputs(as_float(images)) for images in self.pixels.batches(orders))
+    def _fits(self, n: int) -> bool:
+        """Whether a step over so many images fits into memory."""
+        side = self.inputs.side(self.experiment.data.side)
+        shape = (self.experiment.input.channels, side, side)
+        spare = 0 if any(optim.state for optim in self.optimisers) else 2
+        with autocast(self.experiment.loop.precision, self.device):
+            return step_fits(self.model, lambda m: torch.zeros((m, *shape), device=self.device), n, spare=spare)
 
     def _note_epoch(self, judged: Judged, watched: float, speed: dict[str, float]) -> None:
         losses = {f"valid_{name}": value for name, value in judged.losses.items()}
@@ -383,21 +354,6 @@ class Trainer:
             f"({speed['images_per_s']:,.0f} images/s, {speed['waiting_share']:.0%} waiting)"
         )
         self.keeper.note("running", self.at)
-
-
-@contextmanager
-def _stoppable() -> Iterator[Interrupts]:
-    """Ctrl-C, and SIGTERM as schedulers send it, are noted and answered between two steps."""
-    with held_back() as interrupts:
-        try:
-            before = signal.signal(signal.SIGTERM, interrupts.note)
-        except ValueError:  # not the main thread
-            yield interrupts
-            return
-        try:
-            yield interrupts
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _silent(_: str) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import ObjectiveConfig
-from cxrtrain.distributed import summed
+from cxrtrain.distributed import processes, summed
+
+_NOTHING = 1e-12  # what a sum of weights is at least, to be divided by
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,13 @@ class Mixed:
 @dataclass(frozen=True)
 class Batch:
     """What the losses need of a batch: targets by head, shape (n, columns) with NaN where not known; number of the group,
-    -1 unknown; weight of the image."""
+    -1 unknown; weight of the image; which share of its step's images the batch has."""
 
     targets: Mapping[str, Tensor]
     group: Tensor
     weight: Tensor
     mixed: Mixed | None = None
+    part: float = 1.0
 
 
 def entry_losses(head: HeadTargets, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +51,7 @@ def entry_losses(head: HeadTargets, outputs: Tensor, targets: Tensor) -> tuple[T
         loss = fn.cross_entropy(outputs, said[:, 0].long(), reduction="none").unsqueeze(1)
     else:
         loss = fn.binary_cross_entropy_with_logits(outputs, said, reduction="none")
-    return loss * known, known
+    return loss.masked_fill(~known, 0.0), known
 
 
 def probabilities(head: HeadTargets, outputs: Tensor) -> Tensor:
@@ -73,50 +76,63 @@ def logits(head: HeadTargets, outputs: Tensor) -> Tensor:
 class Objective:
     """ERM, reweighting or GroupDRO over the groups of a bundle; the same in one process and in several.
 
-    `state`: GroupDRO's weights of the groups, to be kept with the model.
+    `state`: GroupDRO's weights of the groups, shape (heads, groups), to be kept with the model. Each head has its own: what
+    is hard in one is no reason to attend to the group in another.
     """
 
-    def __init__(self, config: ObjectiveConfig, counts: Sequence[int], device: torch.device) -> None:
-        """counts: training images by group."""
+    def __init__(self, config: ObjectiveConfig, counts: Mapping[str, Sequence[int]], device: torch.device) -> None:
+        """counts: by head, the training images of each group whose target is known."""
         self.config = config
-        n = max(len(counts), 1)
-        self.state = torch.full((n,), 1.0 / n, dtype=torch.float64, device=device)
-        sizes = torch.tensor(list(counts) or [1], dtype=torch.float64, device=device)
-        self._share = torch.where(sizes > 0, sizes.sum() / (sizes.clamp(min=1) * (sizes > 0).sum()), 0.0).float()
+        self._place = {name: place for place, name in enumerate(counts)}
+        sizes = torch.tensor([list(of) or [1] for of in counts.values()], dtype=torch.float64)
+        self.state = torch.full_like(sizes, 1.0 / sizes.shape[1]).to(device)
+        # So that each group's weights have the same sum, and all weights the mean 1.
+        there = (sizes > 0).sum(1, keepdim=True).clamp(min=1)
+        each = torch.where(sizes > 0, sizes.sum(1, keepdim=True) / (sizes.clamp(min=1) * there), 0.0)
+        self._share = each.float().to(device)
 
-    def loss(self, head: HeadTargets, outputs: Tensor, batch: Batch) -> Tensor:
-        """The loss of one head over the whole batch, of which this process has a share.
+    def sizes(self, heads: Sequence[HeadTargets], batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """By head, the sum of the weights of a step's known targets, over its batches and over all processes: what the
+        losses are divided by, so that a step over several small batches is the step over the large one."""
+        own = [torch.stack([self._weights(head, batch).sum() for batch in batches]).sum() for head in heads]
+        total = summed(torch.stack(own))
+        return {head.name: total[place].clamp(min=_NOTHING) for place, head in enumerate(heads)}
 
-        Its gradient, averaged over the processes, is that of the whole batch's loss in one process.
+    def loss(self, head: HeadTargets, outputs: Tensor, batch: Batch, size: Tensor) -> Tensor:
+        """What one head's loss over a step owes to this batch, of which this process has a share. size: of the step.
+
+        Its gradient, averaged over the processes and summed over the step's batches, is that of the whole in one process.
+        Only GroupDRO looks at each batch by itself, as its weights of the groups move with each.
         """
-        losses, known = entry_losses(head, outputs, batch.targets[head.name])
-        if batch.mixed is None:
-            return self._over(losses, known, batch.group, batch.weight)
-        share, partner = batch.mixed.share, batch.mixed.partner
-        others, also = entry_losses(head, outputs, batch.targets[head.name][partner])
-        mine = self._over(losses, known, batch.group, batch.weight)
-        return share * mine + (1 - share) * self._over(others, also, batch.group[partner], batch.weight[partner])
-
-    def _over(self, losses: Tensor, known: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+        losses, _ = entry_losses(head, outputs, batch.targets[head.name])
+        weights, group = self._weights(head, batch), batch.group
+        if batch.mixed is not None:
+            share, partner = batch.mixed.share, batch.mixed.partner
+            others, _ = entry_losses(head, outputs, batch.targets[head.name][partner])
+            losses = torch.cat([losses, others])
+            weights = torch.cat([share * weights, (1 - share) * weights[partner]])
+            group = torch.cat([group, group[partner]])
         if self.config.name == "group_dro":
-            return self._group_dro(losses, known, group, weight)
-        if self.config.name == "reweight":
-            weight = weight * torch.where(group >= 0, self._share[group.clamp(min=0)], 0.0)
-        weights = weight.unsqueeze(1) * known
-        total, world = summed(weights.sum())
-        return (losses * weights).sum() * world / total.clamp(min=1e-12)
+            return self._group_dro(self._place[head.name], losses, weights, group) * batch.part
+        return (losses * weights).sum() * processes() / size
 
-    def _group_dro(self, losses: Tensor, known: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+    def _weights(self, head: HeadTargets, batch: Batch) -> Tensor:
+        """The weight of each target, shape (n, columns): 0 where it is not known, or the group that must be is not."""
+        weight = batch.weight
+        if self.config.name != "erm":
+            weight = weight * (batch.group >= 0)
+        if self.config.name == "reweight":
+            weight = weight * self._share[self._place[head.name]][batch.group.clamp(min=0)]
+        return weight.unsqueeze(1) * ~torch.isnan(batch.targets[head.name])
+
+    def _group_dro(self, at: int, losses: Tensor, weights: Tensor, group: Tensor) -> Tensor:
         """Sagawa et al. 2020, algorithm 1: groups that do badly gain weight, then the weighted sum of the groups' means."""
-        n = len(self.state)
-        weights = weight.unsqueeze(1) * known * (group >= 0).unsqueeze(1)
-        to = group.clamp(min=0)
+        n, to = self.state.shape[1], group.clamp(min=0)
         sums = torch.zeros(n, device=losses.device).index_add(0, to, (losses * weights).sum(1))
         counts = torch.zeros(n, device=losses.device).index_add(0, to, weights.sum(1))
-        both, world = summed(torch.stack([sums.detach(), counts]))
-        means = both[0] / both[1].clamp(min=1e-12)
-        if torch.is_grad_enabled():
-            moved = self.state * torch.exp(self.config.step_size * means.double())
-            self.state = torch.where(both[1] > 0, moved, self.state)
-            self.state = self.state / self.state.sum()
-        return (self.state.float() * sums / both[1].clamp(min=1e-12)).sum() * world
+        both = summed(torch.stack([sums.detach(), counts]))
+        size = both[1].clamp(min=_NOTHING)
+        moved = self.state[at] * torch.exp(self.config.step_size * (both[0] / size).double())
+        now = torch.where(both[1] > 0, moved, self.state[at])
+        self.state[at] = now / now.sum()
+        return (self.state[at].float() * sums / size).sum() * processes()

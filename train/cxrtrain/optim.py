@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from cxrtrain.config import OptimConfig
@@ -29,10 +30,11 @@ class Schedule:
     """The learning rate of each step. `plateau`: times `factor` when the watched loss has not improved for more than
     `patience` epochs. `cosine`: down to min_lr over all steps, after a linear rise over the warm-up."""
 
-    def __init__(self, config: OptimConfig, *, steps_per_epoch: int, epochs: int) -> None:
+    def __init__(self, config: OptimConfig, *, steps_per_epoch: int, epochs: int, most: int | None = None) -> None:
+        """most: steps, after which training ends though epochs are left."""
         self.config = config
         self._warmup = max(1, round(config.warmup_epochs * steps_per_epoch)) if config.warmup_epochs > 0 else 0
-        self._steps = max(1, steps_per_epoch * epochs)
+        self._steps = max(1, min(steps_per_epoch * epochs, most or steps_per_epoch * epochs))
         self.best = math.inf
         self.waited = 0
         self.scale = 1.0
@@ -97,3 +99,23 @@ def swapped_in(model: nn.Module, average: Average) -> dict[str, Tensor]:
     own = {name: value.detach().clone() for name, value in model.state_dict().items()}
     model.load_state_dict(average.tensors)
     return own
+
+
+@torch.no_grad()
+def renew_statistics(model: nn.Module, images: Callable[[], Iterable[Tensor]]) -> None:
+    """Take batch normalisation's running statistics anew, as means over all batches of `images`: they are of no average of
+    weights. Frozen layers, which stay in eval, keep theirs."""
+    model.train()
+    layers = [
+        one for one in model.modules() if isinstance(one, _BatchNorm) and one.training and one.track_running_stats
+    ]
+    if not layers:
+        return
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    for batch in images():
+        model(batch)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum

@@ -10,7 +10,8 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def _places(bundle: Bundle, index: Any, folder: Path) -> NDArray[np.int64]:  # n
 
 
 class Pixels:
-    """Batches of images on a device. `waited` sums the seconds that the device's thread stood waiting for one."""
+    """Batches of images on a device. `waited` sums the seconds that the thread which works the device stood waiting for one."""
 
     def __init__(self, store: PixelStore, rows: NDArray[np.int64], device: torch.device) -> None:
         """rows: of the bundle, all that will be asked for."""
@@ -158,14 +159,14 @@ class Pixels:
         place[used] = np.arange(len(used))
         self._place = place
 
-    def batches(self, orders: Sequence[NDArray[np.int64]]) -> Iterator[torch.Tensor]:
+    def batches(self, orders: Sequence[NDArray[np.int64]]) -> Generator[torch.Tensor, None, None]:
         """One uint8 tensor of shape (n, 1, side, side) for each list of rows, in their order."""
         if self._resident is not None:
             yield from self._out_of_memory(orders)
         else:
             yield from self._read_ahead(orders)
 
-    def _out_of_memory(self, orders: Sequence[NDArray[np.int64]]) -> Iterator[torch.Tensor]:
+    def _out_of_memory(self, orders: Sequence[NDArray[np.int64]]) -> Generator[torch.Tensor, None, None]:
         """The whole order goes to the device at once: a copy a batch would let the device stand still."""
         assert self._resident is not None
         assert self._place is not None
@@ -175,25 +176,20 @@ class Pixels:
         for at in torch.split(places, [len(rows) for rows in orders]):
             yield self._resident.index_select(0, at).unsqueeze(1)
 
-    def _read_ahead(self, orders: Sequence[NDArray[np.int64]]) -> Iterator[torch.Tensor]:
-        """A thread reads, at most so many batches ahead. A pinned buffer is used again when its copy has ended."""
-        side, pin = self.store.side, self.device.type == "cuda"
-        ready: queue.Queue[tuple[int, int] | BaseException] = queue.Queue()
-        free: queue.Queue[int] = queue.Queue()
-        most = max((len(rows) for rows in orders), default=0)
-        buffers = [torch.empty((most, side, side), dtype=torch.uint8, pin_memory=pin) for _ in range(_AHEAD)]
-        for number in range(_AHEAD):
-            free.put(number)
+    def _read_ahead(self, orders: Sequence[NDArray[np.int64]]) -> Generator[torch.Tensor, None, None]:
+        """A thread reads, at most so many batches ahead, and sends them on their way to the device."""
+        ready: queue.Queue[_Sent | BaseException] = queue.Queue()
+        room = threading.Semaphore(_AHEAD)
         stopped = threading.Event()
 
         def read() -> None:
             try:
+                sender = _Sender(self.device, max((len(rows) for rows in orders), default=0), self.store)
                 for rows in orders:
-                    number = free.get()
+                    room.acquire()
                     if stopped.is_set():
                         return
-                    self.store.read(rows, buffers[number][: len(rows)].numpy())
-                    ready.put((number, len(rows)))
+                    ready.put(sender.send(rows))
             except BaseException as error:  # noqa: BLE001 - it is raised where the batch is waited for
                 ready.put(error)
 
@@ -203,17 +199,60 @@ class Pixels:
             for _ in orders:
                 started = time.perf_counter()
                 found = ready.get()
+                self.waited += time.perf_counter() - started
+                room.release()
                 if isinstance(found, BaseException):
                     raise found
-                number, n = found
-                # Always a copy: the buffer is filled again while the batch is worked on.
-                batch = buffers[number][:n].to(self.device, non_blocking=pin, copy=True).unsqueeze(1)
-                if pin:
-                    torch.cuda.current_stream(self.device).synchronize()
-                free.put(number)
-                self.waited += time.perf_counter() - started
-                yield batch
+                yield found.arrived()
         finally:
             stopped.set()
-            free.put(0)
+            room.release()
             reader.join()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A batch, and on a GPU what says that its copy has ended."""
+
+    images: torch.Tensor
+    copied: torch.cuda.Event | None
+
+    def arrived(self) -> torch.Tensor:
+        """The batch, for what is asked of the device from now on; this thread does not wait for the copy."""
+        if self.copied is not None:
+            stream = torch.cuda.current_stream(self.images.device)
+            stream.wait_event(self.copied)
+            self.images.record_stream(stream)
+        return self.images
+
+
+class _Sender:
+    """Reads batches, and on a GPU sends them through pinned memory on a stream of its own, beside the work on the device."""
+
+    def __init__(self, device: torch.device, most: int, store: PixelStore) -> None:
+        """most: images of the largest batch."""
+        self._store, self._device, self._number = store, device, 0
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            shape = (most, 1, store.side, store.side)
+            self._pinned = [torch.empty(shape, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
+            self._copied: list[torch.cuda.Event | None] = [None, None]
+
+    def send(self, rows: NDArray[np.int64]) -> _Sent:
+        side = self._store.side
+        if self._stream is None:
+            images = torch.empty((len(rows), 1, side, side), dtype=torch.uint8)
+            self._store.read(rows, images[:, 0].numpy())
+            return _Sent(images, None)
+        self._number = 1 - self._number
+        if (before := self._copied[self._number]) is not None:
+            before.synchronize()  # the buffer is filled again when its last copy has ended
+        buffer = self._pinned[self._number][: len(rows)]
+        self._store.read(rows, buffer[:, 0].numpy())
+        with torch.cuda.stream(self._stream):
+            images = buffer.to(self._device, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record(self._stream)
+        self._copied[self._number] = copied
+        return _Sent(images, copied)

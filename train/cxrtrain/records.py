@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
+
+from cxrdata.stages import unfinished
+from cxrtrain.run_folder import writing
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 
@@ -18,6 +23,9 @@ class Logger(Protocol):
 
     def epoch(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
         """Numbers of one epoch, counted from 1, that ended before the step."""
+
+    def flush(self) -> None:
+        """Before a checkpoint, which must not know more steps than is written."""
 
     def close(self) -> None:
         """Write what is left."""
@@ -32,15 +40,19 @@ class CsvLogger:
         self._files: dict[str, Any] = {}
         for name, rows in rows_before.items():
             if rows:
-                self._begin(name, list(rows[0]))
-                for row in rows:
-                    self._files[name][1].writerow(row)
+                self._begin(name, list(rows[0]), rows)
 
-    def _begin(self, name: str, columns: Sequence[str]) -> None:
-        file = (self._folder / name).open("w", encoding="utf-8", newline="")
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        self._files[name] = (file, writer)
+    def _begin(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]] = ()) -> None:
+        """Open a file with some rows. Written aside and renamed: a kill meanwhile must not lose what a checkpoint knows."""
+        path = self._folder / name
+        aside = unfinished(path)
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        aside.replace(path)
+        opened = path.open("a", encoding="utf-8", newline="")
+        self._files[name] = (opened, csv.DictWriter(opened, columns, restval=""))
 
     def _write(self, name: str, row: Mapping[str, object]) -> None:
         if name not in self._files:
@@ -58,7 +70,6 @@ class CsvLogger:
             file.flush()
 
     def flush(self) -> None:
-        """Before a checkpoint, which must not know more steps than the files do."""
         for file, _ in self._files.values():
             file.flush()
 
@@ -106,23 +117,55 @@ class TensorBoardLogger:
 
 
 class Loggers:
-    """Several loggers as one."""
+    """Several loggers as one. Raises CxrError CXR-602 where they cannot write."""
 
-    def __init__(self, loggers: Sequence[Any]) -> None:
-        self._all = loggers
+    def __init__(self, loggers: Sequence[Logger], folder: Path) -> None:
+        self._all, self._folder = loggers, folder
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        for one in self._all:
-            one.step(step, values)
+        with writing(self._folder):
+            for one in self._all:
+                one.step(step, values)
 
     def epoch(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        for one in self._all:
-            one.epoch(epoch, step, values)
+        with writing(self._folder):
+            for one in self._all:
+                one.epoch(epoch, step, values)
 
     def flush(self) -> None:
-        for one in self._all:
-            one.flush()
+        with writing(self._folder):
+            for one in self._all:
+                one.flush()
 
     def close(self) -> None:
-        for one in self._all:
-            one.close()
+        with writing(self._folder):
+            for one in self._all:
+                one.close()
+
+
+class Pace:
+    """How fast an epoch goes: images a second, the share of the time that was spent waiting for data."""
+
+    def __init__(self, waited: float) -> None:
+        """waited: seconds waited for data so far, in all."""
+        self._began, self._waited = time.perf_counter(), waited
+        self.images = self.steps = 0
+
+    def add(self, images: int) -> None:
+        """One step more."""
+        self.images += images
+        self.steps += 1
+
+    def speed(self, waited: float) -> dict[str, float]:
+        """`images_per_s`, `waiting_share`."""
+        seconds = self._seconds()
+        return {"images_per_s": self.images / seconds, "waiting_share": (waited - self._waited) / seconds}
+
+    def told(self, waited: float, steps_left: int) -> str:
+        """The same in words, with the time that so many steps will take."""
+        speed = self.speed(waited)
+        left = timedelta(seconds=round(steps_left * self._seconds() / max(self.steps, 1)))
+        return f"{speed['images_per_s']:,.0f} images/s, {left} left, {speed['waiting_share']:.0%} waiting for data"
+
+    def _seconds(self) -> float:
+        return max(time.perf_counter() - self._began, 1e-9)

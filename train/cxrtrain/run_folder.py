@@ -15,12 +15,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxrdata.errors import CxrError
-from cxrdata.stages import unfinished
+from cxrdata.stages import make_private, remove_unfinished, unfinished
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import Experiment
 from cxrtrain.config_file import experiment_of, to_toml
@@ -94,35 +96,63 @@ def open_run(path: Path) -> Run:
     return Run(folder, experiment_of(content, where=folder.config.name), about)
 
 
+@contextmanager
+def writing(path: Path, fix: str = "make room, or name a folder that can be made and written to") -> Iterator[None]:
+    """What the system says against writing, as CxrError CXR-602."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot write: {error.strerror or error}"
+        raise CxrError("CXR-602", problem, where=str(path), fix=fix) from error
+
+
 def write_about(folder: RunFolder, about: dict[str, Any]) -> None:
-    """Replace run.json in one step."""
+    """Replace run.json in one step. Raises CxrError CXR-602."""
     aside = unfinished(folder.about)
-    aside.write_text(json.dumps({"format": FORMAT, **about}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    aside.replace(folder.about)
+    with writing(folder.about):
+        try:
+            text = json.dumps({"format": FORMAT, **about}, indent=1, sort_keys=True) + "\n"
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(folder.about)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _only_begun(folder: RunFolder) -> bool:
+    """Whether a folder without a run.json holds no more than what is written before it."""
+    if not folder.path.is_dir():
+        return False
+    remove_unfinished(folder.path)
+    begun = {BUNDLE, folder.config.name, folder.last.parent.name}
+    return all(one.name in begun for one in folder.path.iterdir()) and not folder.last.exists()
 
 
 def begin(path: Path, experiment: Experiment, about: dict[str, Any]) -> RunFolder:
-    """Make a run's folder, or find that it holds this run. Raises CxrError CXR-156 where it holds something else."""
+    """Make a run's folder, or find that it holds this run, or one that was stopped before its first step and left nothing.
+
+    Raises CxrError: CXR-156 where it holds something else, CXR-602 where it cannot be written.
+    """
     folder = RunFolder(path)
     if folder.about.is_file():
         there = open_run(path)
-        if there.run_id != about["run_id"]:
+        empty = there.about["state"] == "stopped" and not there.about.get("steps") and not folder.last.exists()
+        if there.run_id != about["run_id"] and not empty:
             raise CxrError(
                 "CXR-156",
                 f"the folder holds the run {there.run_id} of {there.experiment.name}, not this one ({about['run_id']})",
                 where=str(path),
                 fix="name another folder with --out; nothing here was changed",
             )
-        return folder
-    if path.exists() and (not path.is_dir() or any(one.name != BUNDLE for one in path.iterdir())):
+        if there.run_id == about["run_id"]:
+            remove_unfinished(path)
+            remove_unfinished(folder.last.parent)
+            return folder
+    elif path.exists() and not _only_begun(folder):
         raise CxrError(
             "CXR-156", "the folder holds files that are no run's", where=str(path), fix="name an empty folder"
         )
-    try:
-        folder.last.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        make_private(folder.last.parent)
         folder.config.write_text(to_toml(experiment), encoding="utf-8")
         write_about(folder, about)
-    except OSError as error:
-        fix = "name a folder that can be made and written to"
-        raise CxrError("CXR-602", f"cannot write: {error.strerror}", where=str(path), fix=fix) from error
     return folder

@@ -22,9 +22,9 @@ def stream(seed: int, *at: int) -> np.random.Generator:
     return np.random.default_rng([seed, *at])
 
 
-def step_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:
-    """For a step's augmentation and dropout."""
-    return int(stream(seed, _STEP, epoch, step, rank).integers(2**62))
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """For a batch's augmentation, MixUp and dropout."""
+    return int(stream(seed, _STEP, epoch, step).integers(2**62))
 
 
 def epoch_order(
@@ -35,8 +35,9 @@ def epoch_order(
     if weights is not None:
         chance = np.cumsum(weights / weights.sum())
         drawn = np.searchsorted(chance, random.random(n or len(rows)) * chance[-1], side="right")
-        return rows[np.minimum(drawn, len(rows) - 1)]
-    order = random.permutation(rows)
+        chosen: NDArray[np.int64] = rows[np.minimum(drawn, len(rows) - 1)]
+        return chosen
+    order: NDArray[np.int64] = random.permutation(rows)
     if n is None:
         return order
     return np.concatenate([order, *(random.permutation(rows) for _ in range(n // len(rows)))])[:n]
@@ -46,7 +47,7 @@ def sampling_weights(experiment: Experiment, bundle: Bundle, rows: NDArray[np.in
     """The chance of each row relative to the others, or None where all come once.
 
     `class_balanced`: 1 / images of the row's class, of the first head. `group_balanced`: 1 / images of its group; images of
-    no known group never come. The split's own weights count in both. Raises CxrError: CXR-152 no known group, CXR-505 a head
+    no known class or group never come. The split's own weights count in both, and alone with `shuffle`. Raises CxrError: CXR-152 no known group, CXR-505 a head
     without classes.
     """
     own = bundle.weight[rows]
@@ -78,11 +79,16 @@ def _inverse(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Share:
-    """A process's share of a batch: its rows, where they begin in the batch, and how many the batch has."""
+    """A process's share of a batch: its rows, where they begin in the batch, and the rows of the whole batch."""
 
     rows: NDArray[np.int64]
     start: int
-    total: int
+    batch: NDArray[np.int64]
+
+    @property
+    def total(self) -> int:
+        """Images of the whole batch."""
+        return len(self.batch)
 
 
 def batches(order: NDArray[np.int64], size: int, *, rank: int = 0, world: int = 1) -> list[Share]:
@@ -95,5 +101,5 @@ def batches(order: NDArray[np.int64], size: int, *, rank: int = 0, world: int = 
         batch = order[start : start + size]
         if len(batch) >= world:
             parts = np.array_split(batch, world)
-            shares.append(Share(parts[rank], sum(len(part) for part in parts[:rank]), len(batch)))
+            shares.append(Share(parts[rank], sum(len(part) for part in parts[:rank]), batch))
     return shares

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cxrdata.errors import CxrError
+from cxrdata.stages import make_private, remove_unfinished, unfinished
 from cxrdata.wording import counted
 from cxrtrain.bundle import Bundle, open_bundle
 from cxrtrain.config import Experiment
 from cxrtrain.loop import Request, train
 from cxrtrain.pixels import stored
-from cxrtrain.run_folder import BUNDLE, Run
+from cxrtrain.run_folder import BUNDLE, Run, writing
 
 
 def start(
@@ -54,8 +55,12 @@ def _made(place: Path, prepare: Callable[[Path], Bundle]) -> Bundle:
             there = open_bundle(place)
             # Another bundle makes another run, which the run's folder will refuse.
             return there if there.digest == fresh.digest else fresh
-        if place.parent.exists() and any(place.parent.iterdir()):
+        remove_unfinished(place.parent)
+        if place.parent.exists() and (not place.parent.is_dir() or any(place.parent.iterdir())):
             return fresh
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(fresh.folder, place)
+        with writing(place.parent):
+            make_private(place.parent)
+            aside = unfinished(place)
+            shutil.copytree(fresh.folder, aside)
+            aside.rename(place)
     return open_bundle(place)

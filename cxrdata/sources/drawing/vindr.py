@@ -48,7 +48,7 @@ CHEST_WALL = Region((0.12, 0.88), (0.12, 0.70), (0.06, 0.22), (0.05, 0.15))
 def box_divisor(plan: SynthPlan, chosen: frozenset[str]) -> int:
     """How much smaller the frame of the boxes is than the official detector's: boxes
     are pixels of the DICOM file, so they follow the small files where those are written."""
-    if "dicom" not in chosen:
+    if "dicom" not in chosen or plan.official_size:
         return 1
     return IMAGE_DIVISOR if plan.images else SMALL_DIVISOR
 
