@@ -110,7 +110,7 @@ def test_a_stage_that_fails_leaves_nothing_half_done(
 
 def test_errors_come_as_blocks(command: Command, tmp_path: Path) -> None:
     code, _, err = command("--out", tmp_path)
-    assert (code, err.splitlines()[0]) == (2, "error CXR-502: nothing says what to analyse")
+    assert (code, err.splitlines()[0]) == (2, "error CXR-502: nothing says what to train on")
     code, _, err = command("--predictions", tmp_path / "no", "--out", tmp_path)
     assert (code, err.splitlines()[0]) == (3, "error CXR-101: this folder does not exist")
     write_model(tmp_path / "preds", "nih_cxr14")
