@@ -12,6 +12,7 @@ from cxrtrain.studies.case_study.beyond import scored
 from cxrtrain.studies.case_study.design import CAREFUL, PUBLISHED, bins_of
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.predictions import read_cases
+from cxrtrain.studies.case_study.published import comparison
 from cxrtrain.studies.case_study.rates import rates_by_image, rates_by_patient
 from polars.testing import assert_frame_equal
 from scipy.stats import bootstrap
@@ -213,3 +214,19 @@ def test_the_published_threshold_is_the_lowest_of_equals() -> None:
     # 0.9 and 0.3 are equally good, TPR - FPR = 1/2 - 0 and 1 - 2/3 are not: 0.9 is.
     assert lowest_youden(scores, positive) == 0.9
     assert lowest_youden(np.array([0.12345, 0.2, 0.6, 0.8]), np.array([False, True, False, True])) == 0.2
+
+
+def test_the_published_figures_from_the_published_counts(tmp_path: Path) -> None:
+    """Healthy children of VinDr-PCXR by year, and those called positive by the model trained on VinDr-CXR (repository of the
+    preprint): every published rate of theirs comes out, to the digits it was published with."""
+    counts = [(2203, 997), (1138, 452), (740, 177), (537, 63), (345, 34), (272, 21), (183, 11), (143, 6), (131, 4), (81, 2), (43, 1)]  # fmt: skip
+    write(tmp_path, "vindr_cxr", calibration_rows("vindr_cxr"))
+    write(
+        tmp_path,
+        "vindr_cxr",
+        healthy_rows("vindr_pcxr", "test", {f"{year:03d}Y": one for year, one in enumerate(counts)}),
+    )
+    compared = comparison(of(tmp_path, Wish(bootstrap=0)))
+    children = compared.filter(trained_on="vindr_cxr", dataset="vindr_pcxr", blend=0.0)
+    assert children["quantity"].to_list() == ["fpr"] * 14 + ["n"]
+    assert children["here"].round(4).to_list() == children["published"].to_list()
