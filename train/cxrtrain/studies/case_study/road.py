@@ -173,6 +173,11 @@ def _places(road: Road, on: Work) -> tuple[Path, Path]:
     return road.catalog, road.store
 
 
+def _skip(road: Road) -> tuple[str, ...]:
+    """Some phantoms are broken files on purpose; of one's own images none is left out unsaid."""
+    return ("--skip-missing",) if road.phantoms is not None else ()
+
+
 def _trainer(road: Road, model: str, sets: tuple[str, ...]) -> Any:  # noqa: ANN401 - of Work
     def work(on: Work) -> None:
         from cxrtrain.run_folder import open_run
@@ -181,7 +186,7 @@ def _trainer(road: Road, model: str, sets: tuple[str, ...]) -> Any:  # noqa: ANN
         run = on.scratch / "run"  # goes on from its last checkpoint
         changes = [text for one in (f"data.split={road.split}", *sets) for text in ("--set", one)]
         run_command(
-            "train", EXPERIMENTS[model], *changes, "--store", store, "--skip-missing", "--out", run, "-q", "-c", catalog
+            "train", EXPERIMENTS[model], *changes, "--store", store, *_skip(road), "--out", run, "-q", "-c", catalog
         )
         if open_run(run).about["state"] != "finished":
             raise KeyboardInterrupt
@@ -199,7 +204,7 @@ def _predictor(road: Road, model: str) -> Any:  # noqa: ANN401 - of Work
             place.mkdir(parents=True)
             run_command(
                 "predict", on.of[f"train-{model}"] / "run", "--where", JUDGED.format(split=road.split), "--store", store,
-                "--skip-missing", "--histogram-blend", f"{blend:g}", "--out", place / f"{model}.parquet", "-q", "-c", catalog,
+                *_skip(road), "--histogram-blend", f"{blend:g}", "--out", place / f"{model}.parquet", "-q", "-c", catalog,
             )  # fmt: skip
 
     return work
