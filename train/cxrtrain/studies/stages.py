@@ -1,0 +1,134 @@
+"""A study as stages: each is found again by what went into it, and just what depends on a changed input is run anew.
+
+    plan = Plan(OUT/stages, [Stage("train-nih", after=("bundles",), inputs={…}, work=…), …])
+    plan.run(only="train-nih"); plan.table()          # name, state, after
+
+A stage's key is the hash of its name, its own inputs (parameters, digests of files, versions) and the keys of the stages
+before it, so the whole plan is known before anything runs. Results are `cxrdata.stages` folders: whole, or not there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrdata.errors import CxrError, nearest
+from cxrdata.stages import code_digest, make_private, run_stage, sha256_file, stage_key
+from cxrdata.version import __version__
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CACHED, TO_RUN = "cached", "to run"
+_SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage works with. folder: where its result goes, empty. of: results of the stages before it, by name.
+
+    scratch: a folder that outlives an interruption, for work that can go on where it stopped, such as training; it is
+    removed once the stage is finished.
+    """
+
+    folder: Path
+    of: Mapping[str, Path]
+    scratch: Path
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step. inputs: what its result depends on besides the stages that it comes after, as JSON can hold it."""
+
+    name: str
+    work: Callable[[Work], None]
+    after: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Plan:
+    """Stages in an order in which each comes after what it needs, with their results in one folder."""
+
+    def __init__(self, folder: Path, stages: Sequence[Stage]) -> None:
+        self.folder = folder
+        self.stages = {stage.name: stage for stage in stages}
+        self.keys: dict[str, str] = {}
+        for stage in stages:
+            before = {name: self.keys[name] for name in stage.after}
+            self.keys[stage.name] = stage_key(
+                stage=stage.name, inputs=dict(stage.inputs), after=before, version=__version__
+            )
+
+    def result(self, name: str) -> Path:
+        """Where a stage's result is, or will be."""
+        return self.folder / f"{name}-{self.keys[name]}"
+
+    def is_there(self, name: str) -> bool:
+        return self.result(name).is_dir()
+
+    def wanted(self, only: str | None) -> list[str]:
+        """The stages to run, in order: all, or one and those before it that are not there. Raises CxrError CXR-501."""
+        if only is None:
+            return list(self.stages)
+        if only not in self.stages:
+            known = list(self.stages)
+            raise CxrError(
+                "CXR-501", f"there is no stage {only!r}{nearest(only, known)}", fix=f"stages: {', '.join(known)}"
+            )
+        needed = {only}
+        for name in reversed(self.stages):
+            if name in needed:
+                needed.update(one for one in self.stages[name].after if not self.is_there(one))
+        return [name for name in self.stages if name in needed]
+
+    def table(self, only: str | None = None) -> pl.DataFrame:
+        """stage, state (`cached` or `to run`), after: what a run would do."""
+        import polars as pl
+
+        rows = [
+            (name, CACHED if self.is_there(name) else TO_RUN, ", ".join(self.stages[name].after) or None)
+            for name in self.wanted(only)
+        ]
+        return pl.DataFrame(rows, schema=dict.fromkeys(("stage", "state", "after"), pl.String), orient="row")
+
+    def run(
+        self,
+        only: str | None = None,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Path]:
+        """Run what is not there, and give the results by name. say: one sentence a stage that was run or found."""
+        done: dict[str, Path] = {}
+        for name in self.wanted(only):
+            stage, key = self.stages[name], self.keys[name]
+            scratch = self.folder / _SCRATCH / f"{name}-{key}"
+
+            def work(folder: Path, stage: Stage = stage, scratch: Path = scratch) -> None:
+                make_private(scratch)
+                results = {one: self.result(one) for one in stage.after}
+                stage.work(Work(folder, results, scratch, lambda text: tell(f"{stage.name}: {text}")))
+
+            tell(name)
+            done[name], found = run_stage(self.folder, name, key, work)
+            shutil.rmtree(scratch, ignore_errors=True)
+            say(f"{name}: {'found' if found else 'done'}")
+        return done
+
+
+@cache
+def study_digest() -> str:
+    """A digest of the code of cxrdata and of the studies: for stages that are quick, so that newer code is not passed by."""
+    return stage_key(
+        cxrdata=code_digest(),
+        studies={
+            path.name: sha256_file(path)
+            for path in sorted(Path(__file__).parent.rglob("*"))
+            if path.suffix in (".py", ".tsv")
+        },
+    )
