@@ -186,7 +186,6 @@ class Bundle:
 
 def open_bundle(folder: Path) -> Bundle:
     """Raises CxrError CXR-150 where there is none, or it is damaged."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     fix = "write it anew: cxrdata train EXPERIMENT --prepare BUNDLE"
@@ -200,7 +199,9 @@ def open_bundle(folder: Path) -> Bundle:
         raise CxrError("CXR-150", problem, where=str(folder), fix=fix)
     if hashlib.sha256(data).hexdigest() != about["rows_sha256"]:
         raise CxrError("CXR-150", f"{ROWS} is not the one that was written", where=str(folder), fix=fix)
-    return Bundle(folder, about, pq.read_table(pa.BufferReader(data), use_threads=False))
+    # From the file: of a buffer of Python's, a thread of Arrow may be the last to let go, and abort a program that is ending.
+    with pq.ParquetFile(folder / ROWS) as file:
+        return Bundle(folder, about, file.read())
 
 
 def write_bundle(folder: Path, table: pa.Table, *, heads: Sequence[HeadTargets], **about: Any) -> Bundle:  # noqa: ANN401

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -213,14 +213,8 @@ def _check_values(experiment: c.Experiment, where: str) -> None:
                     where=where,
                     fix=f"one of {', '.join(known)}",
                 )
-    for at in _POSITIVE:
-        for said in _said(experiment, at):
-            if said is not None and said <= 0:
-                raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix="it is above 0")
-    for at in _NOT_NEGATIVE:
-        for said in _said(experiment, at):
-            if said is not None and said < 0:
-                raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix="it is 0 or above")
+    _check_floor(experiment, _POSITIVE, lambda said: said > 0, "it is above 0", where)
+    _check_floor(experiment, _NOT_NEGATIVE, lambda said: said >= 0, "it is 0 or above", where)
     if experiment.optim.swa_from is not None and experiment.optim.swa_from > experiment.loop.epochs:
         problem = f"optim.swa_from is {experiment.optim.swa_from}, and there are {experiment.loop.epochs} epochs"
         raise CxrError("CXR-505", problem, where=where, fix="average from an earlier epoch on")
@@ -230,6 +224,15 @@ def _check_values(experiment: c.Experiment, where: str) -> None:
         if not low <= first <= last <= high:
             fix = f"from {low:g} to {high:g}" + (", the lower first" if isinstance(said, tuple) else "")
             raise CxrError("CXR-505", f"augment.{key} cannot be {_literal(said)}", where=where, fix=fix)
+
+
+def _check_floor(
+    experiment: c.Experiment, places: Sequence[str], holds: Callable[[float], bool], fix: str, where: str
+) -> None:
+    for at in places:
+        for said in _said(experiment, at):
+            if said is not None and not holds(said):
+                raise CxrError("CXR-505", f"{at} cannot be {said}", where=where, fix=fix)
 
 
 def _said(experiment: c.Experiment, at: str) -> list[Any]:

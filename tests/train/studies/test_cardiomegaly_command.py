@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cxrtrain.studies.case_study.analyse import COLUMNS
-from cxrtrain.studies.case_study.published import published_figures
 from study_predictions import write_model
 
 import cxrdata
 from cxrdata.sources.base import Registry
 from cxrdata.store.build import BuildRequest, build_catalog
+from cxrtrain.studies.case_study.analyse import COLUMNS
+from cxrtrain.studies.case_study.published import published_figures
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ("--bootstrap", 50, "--min-cell", 1)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from cxrtrain.studies.case_study.analyse import COLUMNS
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.road import Phantoms, Road, plan_of_road
-
 from tests.conftest import REPOSITORY
 
 SCALES = {"padchest": 0.012, "vindr_pcxr": 0.03}

@@ -7,13 +7,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from cxrtrain.studies.case_study.analyse import COLUMNS, Analysis, analyse, lowest_youden
-from cxrtrain.studies.case_study.beyond import scored
-from cxrtrain.studies.case_study.design import CAREFUL, PUBLISHED, bins_of
-from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.predictions import read_cases
-from cxrtrain.studies.case_study.published import comparison
-from cxrtrain.studies.case_study.rates import rates_by_image, rates_by_patient
 from polars.testing import assert_frame_equal
 from scipy.stats import bootstrap
 from study_predictions import ADULTS, CHILDREN, calibration_rows, healthy_rows, row, write, write_model
@@ -21,6 +14,13 @@ from study_predictions import ADULTS, CHILDREN, calibration_rows, healthy_rows, 
 from cxrdata.audit.data import Grouping
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.rates import Rate, wilson
+from cxrtrain.studies.case_study.analyse import COLUMNS, Analysis, analyse, lowest_youden
+from cxrtrain.studies.case_study.beyond import scored
+from cxrtrain.studies.case_study.design import CAREFUL, PUBLISHED, bins_of
+from cxrtrain.studies.case_study.fpr import Wish
+from cxrtrain.studies.case_study.predictions import read_cases
+from cxrtrain.studies.case_study.published import comparison
+from cxrtrain.studies.case_study.rates import rates_by_image, rates_by_patient
 
 GOLDEN = Path(__file__).parent / "golden" / "fpr_by_age.csv"
 QUICK = Wish(bootstrap=200, min_cell=1)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cxrtrain.studies.case_study.analyse import analyse
-from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.predictions import digests, find_files, read_cases
 from study_predictions import calibration_rows, healthy_rows, row, write, write_model
 
 from cxrdata.errors import CxrError
+from cxrtrain.studies.case_study.analyse import analyse
+from cxrtrain.studies.case_study.fpr import Wish
+from cxrtrain.studies.case_study.predictions import digests, find_files, read_cases
 
 QUICK = Wish(bootstrap=0, min_cell=1)
 

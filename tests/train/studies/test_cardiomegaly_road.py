@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cxrtrain.studies.case_study import road as road_module
-from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.road import JUDGED, Phantoms, Road, plan_of_road
 from study_predictions import calibration_rows, healthy_rows, write
 
 from cxrdata.errors import CxrError
+from cxrtrain.studies.case_study import road as road_module
+from cxrtrain.studies.case_study.fpr import Wish
+from cxrtrain.studies.case_study.road import JUDGED, Phantoms, Road, plan_of_road
 
 QUICK = Wish(bootstrap=20, min_cell=1)
 MODELS = ("vindr_cxr", "padchest")
@@ -61,10 +61,9 @@ class Commands:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    import cxrdata
     from cxrtrain import run_folder
     from cxrtrain.studies.case_study import plan
-
-    import cxrdata
 
     stand_in = Commands()
     monkeypatch.setattr(road_module, "run_command", stand_in)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cxrtrain.studies.stages import Plan, Stage, Work
 
 from cxrdata.errors import CxrError
+from cxrtrain.studies.stages import Plan, Stage, Work
 
 
 class Road:
