@@ -73,7 +73,8 @@ class Trainer:
     def __init__(self, request: Request, place: Place, tell: Callable[[str], None], say: Callable[[str], None]) -> None:
         experiment = request.experiment
         rows = request.bundle.rows(experiment.data.train, fold=request.fold, repeated=True)
-        bundle = request.bundle.scaled_to(rows)
+        # The bundle's scales are of all folds.
+        bundle = request.bundle if request.fold is None else request.bundle.scaled_to(rows)
         self.request, self.experiment, self.bundle, self.place = request, experiment, bundle, place
         self.device = place.device
         self.tell, self.say = (tell, say) if place.first else (_silent, _silent)
