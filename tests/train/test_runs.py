@@ -51,7 +51,7 @@ def test_list(runs: Path, made: Made, tmp_path: Path) -> None:
     best = json.loads((runs / "a" / "whole" / "checkpoints" / "best.json").read_text())
     assert f"disease_auroc {best['metrics']['disease_auroc']:.4g}" in whole["metrics"].split(", ")
     assert whole["best_loss"] == pytest.approx(sum(best["valid"].values()), rel=1e-9)
-    assert [begun[name] for name in (*said[3:5], "fold")] == ["running", None, "2/5"]
+    assert [begun[name] for name in (*said[3:5], "fold")] == ["interrupted", None, "2/5"]
     assert (begun["best_loss"], begun["metrics"]) == (None, None)
     assert [rows["damaged"][name] for name in ("run_id", "state")] == [None, "damaged"]
 
@@ -79,7 +79,7 @@ def test_show(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
 def test_show_of_a_run_that_has_just_begun(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / "begun" / "epochs.csv").unlink()
     assert command(["runs", "show", str(runs / "begun")]) == 0
-    assert "\nstate       running\n" in capsys.readouterr().out
+    assert "\nstate       interrupted\n" in capsys.readouterr().out
     assert command(["runs", "show", str(runs / "other")]) == 1
     assert capsys.readouterr().err.startswith("error CXR-155: there is no run here\n")
 

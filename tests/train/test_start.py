@@ -15,7 +15,7 @@ from cxrtrain.bundle import Bundle, HeadTargets, open_bundle
 from cxrtrain.choice import own_images
 from cxrtrain.config import HeadConfig
 from cxrtrain.config_file import experiment_of
-from cxrtrain.run_folder import BUNDLE, Run
+from cxrtrain.run_folder import BUNDLE, Run, held, open_run, state_of, write_about
 from cxrtrain.start import start
 
 Trained = Callable[..., Run]
@@ -88,6 +88,19 @@ def test_averages_that_were_never_begun_leave_the_best_epoch(tiny: Ground, run: 
     averaged = run(tiny, tiny.wish(loop={"epochs": 6, "stop_after": 1}, optim={"lr": 0.5, "swa_from": 6}))
     assert averaged.about["best_epoch"] == plain.about["best_epoch"] < plain.about["epochs"]
     assert averaged.about["best_loss"] == plain.about["best_loss"]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny: Ground, run: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    made = run(tiny, tiny.wish(loop={"max_steps": 1}), out=out)
+    write_about(made.folder, made.about | {"state": "running"})
+    assert state_of(open_run(out)) == "interrupted"
+    with held(made.folder):
+        assert state_of(open_run(out)) == "running"
+        with pytest.raises(CxrError, match="another process is training this run") as refused:
+            run(tiny, tiny.wish(loop={"max_steps": 1}), out=out)
+    assert refused.value.code == "CXR-603"
+    assert run(tiny, tiny.wish(loop={"max_steps": 1}), out=out).about["state"] == "finished"
 
 
 @pytest.mark.parametrize(

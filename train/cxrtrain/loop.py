@@ -64,7 +64,9 @@ def train(
     SIGTERM, once the checkpoint is written.
     """
     with joined(request.device) as place:
-        return Trainer(request, place, tell, say).run()
+        trainer = Trainer(request, place, tell, say)
+        with run_folder.held(trainer.folder) if place.first else nullcontext():
+            return trainer.run()
 
 
 class Trainer:

@@ -12,24 +12,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxrdata.errors import CxrError
 from cxrdata.stages import make_private, remove_unfinished, unfinished
+from cxrdata.store.publish import holding
 from cxrtrain.bundle import HeadTargets
 from cxrtrain.config import Experiment
 from cxrtrain.config_file import experiment_of, to_toml
 
 FORMAT = 1
 BUNDLE = "bundle"
-STATES = ("running", "stopped", "finished", "imported")
+STATES = ("running", "stopped", "finished", "imported")  # as run.json says; see `state_of`
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class RunFolder:
     @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "checkpoints" / "lock"
 
     @property
     def best(self) -> Path:
@@ -104,6 +110,37 @@ def writing(path: Path, fix: str = "make room, or name a folder that can be made
     except OSError as error:
         problem = f"cannot write: {error.strerror or error}"
         raise CxrError("CXR-602", problem, where=str(path), fix=fix) from error
+
+
+@contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Hold a run while it is trained; the lock dies with the process. Raises CxrError CXR-603 where another process does."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(holding(folder.lock, folder.path, what="run", told=str(folder.path)))
+        except CxrError as error:
+            if error.code == "CXR-603":
+                error.problem = "another process is training this run"
+            raise
+        yield
+
+
+def is_held(folder: RunFolder) -> bool:
+    """Whether a process trains the run now."""
+    try:
+        with folder.lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock, or the share has none
+        return False
+    return False
+
+
+def state_of(run: Run) -> str:
+    """What run.json says; of a run that says it is running and that nobody trains, `interrupted`."""
+    said = str(run.about["state"])
+    return "interrupted" if said == "running" and not is_held(run.folder) else said
 
 
 def write_about(folder: RunFolder, about: dict[str, Any]) -> None:

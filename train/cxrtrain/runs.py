@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrdata.errors import CxrError
 from cxrtrain.records import EPOCHS
-from cxrtrain.run_folder import Run, RunFolder, open_run
+from cxrtrain.run_folder import Run, RunFolder, open_run, state_of
 
 # One row a run: column -> what it is, as polars calls it.
 COLUMNS = {
@@ -68,7 +68,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "experiment": run.experiment.name,
         "split": _split_name(about),
         "fold": f"{about['fold'][0] + 1}/{about['fold'][1]}" if about.get("fold") else None,
-        "state": str(about["state"]),
+        "state": state_of(run),
         "epochs": about.get("epochs"),
         "of_epochs": run.experiment.loop.epochs if about["state"] != "imported" else None,
         "steps": about.get("steps"),
