@@ -10,7 +10,7 @@ import polars as pl
 
 from cxrdata.audit.curves import calibration_curve, roc_curve
 from cxrdata.audit.data import OVERALL, Grouping, Scored
-from cxrdata.report.figure import Figure, require_altair
+from cxrdata.report.figure import Figure, figure_name, require_altair
 from cxrdata.report.theme import CATEGORIES, colour
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ def audit_figures(audit: Audit) -> list[Figure]:
 def _said(by: str) -> str:
     """A grouping in words: `age_group:decades` is by age group."""
     return by.partition(":")[0].replace("_", " ")
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
 
 def _panels(chart: Any, labels: Sequence[str], table: pl.DataFrame) -> Any:  # noqa: ANN401 - of Altair
@@ -115,7 +111,7 @@ def _fpr_by_age(rows: pl.DataFrame) -> Iterator[Figure]:
         width = max(_PANEL, 18 * len(ages) * (len(models) if several else 1))
         chart = alt.layer(bars, points, counts).properties(width=width, height=_PANEL)
         yield Figure(
-            f"fpr_by_{_slug(by)}",
+            f"fpr_by_{figure_name(by)}",
             "False positive rate by age",
             f"{_INTERVAL}; the numbers are the images without the finding, of which it is a share. Groups that are masked or empty are not drawn.",
             _panels(chart, labels, table),
@@ -164,7 +160,7 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
         )
         chart = alt.layer(chance, line).properties(width=_PANEL, height=_PANEL)
         yield Figure(
-            f"roc_by_{_slug(by)}",
+            f"roc_by_{figure_name(by)}",
             f"ROC curves by {_said(by)}" if groups != [OVERALL] else "ROC curves",
             f"Groups of under {_FEW} positives or negatives, or under {min_cell} patients, are not drawn. The dotted line is chance.",
             _panels(chart, labels, table),
@@ -280,7 +276,7 @@ def _forest(gaps: pl.DataFrame, models: Sequence[str]) -> Iterator[Figure]:
             )
             words = what.replace(str(by), _said(str(by)))
             yield Figure(
-                f"difference_{_slug(str(metric).removesuffix(_DIFFERENCE))}_{_slug(what)}",
+                f"difference_{figure_name(str(metric).removesuffix(_DIFFERENCE))}_{figure_name(what)}",
                 f"Differences of the {named} {words}",
                 f"{said}. {_INTERVAL}; one that crosses the dotted line leaves open which is ahead. Masked groups are not drawn.",
                 _forest_chart(rows, axis),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cxrdata.explore.density import FEW, densities, span
-from cxrdata.report.figure import Figure, require_altair
+from cxrdata.report.figure import Figure, figure_name, require_altair
 from cxrdata.report.theme import CATEGORIES, colour
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ def explore_figures(found: Exploration) -> list[Figure]:
         *(_coloured(found.sample, by, values) for by, values in found.values.items()),
     )
     return [*_joint(sample, found), *_marginals(sample, found), _explained(found.explained), *_tests(found.tests)]
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
 
 def _said(name: str) -> str:
@@ -98,7 +94,7 @@ def _joint(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
             color="independent", x="independent", y="independent"
         )
         yield Figure(
-            f"joint_{_slug(x)}_{_slug(y).rpartition('_')[2]}",
+            f"joint_{figure_name(x)}_{figure_name(y).rpartition('_')[2]}",
             f"{_said(x)} and {_said(y).rpartition(' ')[2]}",
             (
                 "t-SNE of the components: the axes, and distances between far points, have no meaning. "
@@ -201,7 +197,7 @@ def _marginals(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
                 panels.append(panel.properties(title=title) if len(parts) > 1 else panel)
         if panels:
             yield Figure(
-                f"marginals_by_{_slug(by)}",
+                f"marginals_by_{figure_name(by)}",
                 f"Components and logits by {_said(by).lower()}",
                 f"{_KERNEL}; each has the area 1, however many images it is of.",
                 alt.concat(*panels, columns=len(parts) if len(parts) > 1 else _COLUMNS).resolve_scale(

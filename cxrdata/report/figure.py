@@ -36,6 +36,11 @@ class Figure:
     table: pl.DataFrame
 
 
+def figure_name(text: str) -> str:
+    """Words as part of a figure's name: anything but letters and digits an underscore."""
+    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
+
+
 def require_altair() -> None:
     """Raise CxrError CXR-604 where the extra `[report]` is not installed."""
     try:

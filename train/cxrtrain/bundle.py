@@ -54,6 +54,21 @@ class HeadTargets:
         return 2 if self.kind == "binary" and self.loss == "ce" else len(self.outputs)
 
 
+def heads_of(about: dict[str, Any]) -> tuple[HeadTargets, ...]:
+    """The heads as bundle.json and run.json tell of them."""
+    return tuple(
+        HeadTargets(**(head | {"outputs": tuple(head["outputs"]), "columns": tuple(head["columns"])}))
+        for head in about["heads"]
+    )
+
+
+def scale_of(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and SD (of the population; 1 where all are equal) by which a number is scaled. Summed exactly, so that the order
+    of the sum, and thereby the machine, changes nothing."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)) or 1.0
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle; rows are numbered as in rows.parquet, which is sorted by key."""
@@ -67,10 +82,7 @@ class Bundle:
 
     @cached_property
     def heads(self) -> tuple[HeadTargets, ...]:
-        return tuple(
-            HeadTargets(**(head | {"outputs": tuple(head["outputs"]), "columns": tuple(head["columns"])}))
-            for head in self.about["heads"]
-        )
+        return heads_of(self.about)
 
     @property
     def digest(self) -> str:
@@ -152,17 +164,13 @@ class Bundle:
         return inside if part == self.about["valid"] else (folds >= 0) & ~inside
 
     def scaled_to(self, rows: NDArray[np.int64]) -> Bundle:
-        """The bundle with numbers scaled by their mean and SD (of the population) over those rows, each once: what is held
-        out must not say by what is learnt. Summed exactly, so that no order of the sum changes anything."""
+        """The bundle with numbers scaled by those rows, each once: what is held out must not say by what is learnt."""
         heads = [dict(head) for head in self.about["heads"]]
         for head in heads:
             if head["kind"] == "regression":
                 said = self._numbers(head["columns"][0], np.nan)[np.unique(rows)]
-                known = said[~np.isnan(said)].tolist()
-                if known:
-                    mean = math.fsum(known) / len(known)
-                    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / len(known))
-                    head |= {"mean": mean, "sd": sd or 1.0}
+                if known := said[~np.isnan(said)].tolist():
+                    head["mean"], head["sd"] = scale_of(known)
         return Bundle(self.folder, self.about | {"heads": heads}, self.table)
 
     def only(self, chosen: NDArray[np.bool_]) -> Bundle:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from cxrdata.splits.attributes import with_attributes
 from cxrdata.splits.members import known_datasets
 from cxrdata.splits.stored import open_split, split_names, told
 from cxrdata.wording import counted
-from cxrtrain.bundle import KEY, Bundle, write_bundle
+from cxrtrain.bundle import KEY, Bundle, scale_of, write_bundle
 from cxrtrain.targets import Targets, targets_of
 
 if TYPE_CHECKING:
@@ -180,14 +179,12 @@ def _learnt_from(rows: pl.DataFrame, data: DataConfig) -> list[_Place]:
 
 
 def _scaled(rows: pl.DataFrame, head: HeadTargets, data: DataConfig) -> HeadTargets:
-    """With the mean and SD (of the population) of a number over the training part, each image once. Summed exactly, so that
-    the order of the sum, and thereby the machine, changes nothing."""
+    """With the scale of a number over the training part, each image once; training takes it anew for a fold."""
     learnt = rows.filter(part=data.train)[head.columns[0]].drop_nulls().to_list() if head.kind == "regression" else []
     if not learnt:
         return head
-    mean = math.fsum(learnt) / len(learnt)
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in learnt) / len(learnt))
-    return replace(head, mean=mean, sd=sd or 1.0)
+    mean, sd = scale_of(learnt)
+    return replace(head, mean=mean, sd=sd)
 
 
 def _check(rows: pl.DataFrame, head: HeadTargets, data: DataConfig, split: str) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 from cxrdata.errors import CxrError
 from cxrdata.stages import make_private, remove_unfinished, unfinished
 from cxrdata.store.publish import holding
-from cxrtrain.bundle import HeadTargets
+from cxrtrain.bundle import HeadTargets, heads_of
 from cxrtrain.config import Experiment
 from cxrtrain.config_file import experiment_of, to_toml
 
@@ -75,10 +75,7 @@ class Run:
 
     @property
     def heads(self) -> tuple[HeadTargets, ...]:
-        return tuple(
-            HeadTargets(**(head | {"outputs": tuple(head["outputs"]), "columns": tuple(head["columns"])}))
-            for head in self.about["heads"]
-        )
+        return heads_of(self.about)
 
 
 def run_id(experiment: Experiment, bundle: str, store: str, fold: tuple[int, int] | None) -> str:
