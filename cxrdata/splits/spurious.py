@@ -266,7 +266,7 @@ def _refuse(
         f"{counted(has.get(cell, 0), 'image')} for {split}, which needs {needs[cell]:,}",
         f"--train-images {most}, a correlation nearer to 0.5, or a smaller --per-cell"
         if most
-        else "a smaller --per-cell, or other data",
+        else "a smaller --per-cell, another --seed, or other data",
     )
 
 
