@@ -68,8 +68,9 @@ class ExploreRequest:
     @property
     def attributes(self) -> list[str]:
         """Every attribute that is needed, each once: what is tested does not depend on what figures colour by."""
-        tested = (one.attribute for one in (*PUBLISHED, *self.contrasts))
-        return list(dict.fromkeys([self.sampling.by, *self.by, *tested]))
+        published = (one.attribute for one in PUBLISHED)
+        wished = (one.attribute for one in self.contrasts)
+        return list(dict.fromkeys([self.sampling.by, *self.by, *published, *wished]))
 
 
 def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:

@@ -66,8 +66,14 @@ def test_contrasts_that_are_asked_for(explore: Callable[..., Said]) -> None:
 
 
 def test_a_folder_with_all_of_it(explore: Callable[..., Said], tmp_path: Path) -> None:
+    figures = tmp_path / "out" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("marginals_by_race.png", "joint_tsne_1_2.svg", "tests.png", "notes.png"):  # of an earlier run, and not
+        (figures / name).write_text("old")
     said = explore("--out", str(tmp_path / "out"), "--seed", "3")
     assert said.code == 0
+    assert (figures / "notes.png").read_text() == "old" != (figures / "tests.png").read_bytes()[:3].decode("latin-1")
+    (figures / "notes.png").unlink()
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
     tables = {f"{name}.{end}" for name in ("sample", "explained", "tests") for end in ("parquet", "csv")}
     drawn = ("joint_pca_1_2", "joint_pca_3_4", "marginals_by_sex", "explained", "tests")

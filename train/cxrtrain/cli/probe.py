@@ -132,7 +132,7 @@ def probe(
             attribute, place, cache or run / "features", names(origins) or None, ablation, bootstrap, seed, device
         )
         for sentence in data.notes:
-            tell_me(sentence)
+            remark(sentence, quiet=quiet)
         folder = runs or run / "probe" / slug(attribute)
         if counts is not None:
             from cxrtrain.probe import freezing

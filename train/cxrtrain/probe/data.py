@@ -93,7 +93,8 @@ def probe_data(
     kept[np.concatenate(rows)] = True
     place = np.cumsum(kept) - 1
     narrowed = bundle.only(kept)
-    return ProbeData(narrowed, experiment, _patients(catalog, narrowed), *(place[one] for one in rows), notes=notes)
+    train, valid, tested = (place[one] for one in rows)
+    return ProbeData(narrowed, experiment, _patients(catalog, narrowed), train, valid, tested, notes)
 
 
 def _classes(catalog: Catalog, run: Run, attribute: str, split: str) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def _check_classes(attribute: str, classes: Sequence[str], known: Sequence[str])
     for value in classes:
         if value not in known:
             raise CxrError(
-                "CXR-501", f"no training image has the {attribute} {value!r}{nearest(value, known)}", fix=values
+                "CXR-501", f"no training image has the {attribute} {value!r}{nearest(value, list(known))}", fix=values
             )
     if len(set(classes)) == 1:
         raise CxrError(
