@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -63,6 +63,7 @@ class Service(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Service
 
     def do_GET(self) -> None:
@@ -121,6 +122,14 @@ def silent(handler: Handler, _: np.ndarray) -> None:
     """No answer until the service ends."""
     handler.server.quiet.wait(20)
     handler.close_connection = True
+
+
+def dripping(handler: Handler, _: np.ndarray) -> None:
+    """A byte now and then, until the service ends or nobody listens."""
+    handler.answer(200, b"x", said=100_000)
+    with suppress(OSError):
+        while not handler.server.quiet.wait(0.02):
+            handler.wfile.write(b"x")
 
 
 def dropped(handler: Handler, _: np.ndarray) -> None:

@@ -102,9 +102,23 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     with Remembered(Counted(inner), tmp_path, batch=4) as box:
         assert np.array_equal(box(images), embedded(images))
         assert inner.asked == [4, 1, 4, 1] and box.counted.queries == 5
-        box.forget()
-        assert np.array_equal(box(images[:3]), embedded(images[:3])) and inner.asked[4:] == [3]
         assert box(images[:0]).shape == (0, WIDTH)
+
+
+def test_what_was_asked_for_of_late_is_not_forgotten(tmp_path: Path) -> None:
+    inner, images = Box(), pictures(6)
+    with Remembered(Counted(inner), tmp_path) as box:
+        box(images)
+        box.forget()
+        box(images[:2])  # so these are asked for again after it
+        box.forget()
+        assert np.array_equal(box(images), embedded(images)) and inner.asked == [6, 4]
+        box.forget()
+    with Remembered(Counted(inner), tmp_path) as box:
+        assert np.array_equal(box(images), embedded(images)) and inner.asked == [6, 4]
+        for _ in range(2):
+            box.forget()
+        assert (tmp_path / "before.bin").stat().st_size == (tmp_path / "now.bin").stat().st_size < 100
 
 
 @pytest.mark.parametrize("left", [1, 20, 36])
@@ -112,7 +126,7 @@ def test_a_record_that_was_cut_short_is_asked_anew(tmp_path: Path, left: int) ->
     inner, images = Box(), pictures(6)
     with Remembered(Counted(inner), tmp_path) as box:
         box(images)
-    file = tmp_path / "answers.bin"
+    file = tmp_path / "now.bin"
     record = 32 + 4 + 4 * WIDTH
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - record + left)
@@ -126,9 +140,9 @@ def test_damage_is_not_taken_for_an_answer(tmp_path: Path) -> None:
     inner, images = Box(), pictures(3)
     with Remembered(Counted(inner), tmp_path) as box:
         box(images)
-    whole = bytearray((tmp_path / "answers.bin").read_bytes())
+    whole = bytearray((tmp_path / "now.bin").read_bytes())
     whole[-2] ^= 255
-    (tmp_path / "answers.bin").write_bytes(whole)
+    (tmp_path / "now.bin").write_bytes(whole)
     with Remembered(Counted(inner), tmp_path) as box:
         assert np.array_equal(box(images), embedded(images)) and inner.asked == [3, 1]
 
