@@ -214,6 +214,9 @@ class Service:
                 raise unusable("the service", f"longer than {most:,} bytes", wanted, self._address.url)
             if self._clock() > end:
                 raise TimeoutError
+        said = answer.headers.get("Content-Length", "")
+        if said.isdigit() and size < int(said):  # read1 ends quietly when the connection does
+            raise ConnectionError
         return b"".join(parts)
 
     def _refused(self, answer: urllib3.BaseHTTPResponse) -> CxrError:
