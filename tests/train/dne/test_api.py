@@ -193,6 +193,15 @@ def test_what_drips_is_not_waited_for_for_ever(service: Service, tmp_path: Path)
         box(pictures(1))
 
 
+def test_a_broken_redirect_and_a_connection_that_is_not_safe(service: Service, tmp_path: Path) -> None:
+    service.faults = [status(302, Location="http://[::1")]
+    with opened(service, tmp_path) as box, pytest.raises(CxrError, match=r"CXR-166.*points to no address"):
+        box(pictures(1))
+    safe = service.url.replace("http:", "https:")
+    with pytest.raises(CxrError, match=r"CXR-165.*no safe connection"):
+        open_api(safe, datasets=[KEPT], journal=tmp_path / "safe", manners=Manners(attempts=1, timeout=5.0))
+
+
 ABOUTS: dict[str, object] = {
     "no name": {"width": 3},
     "no width": {"name": "x"},
@@ -236,8 +245,9 @@ def test_a_token_is_sent_and_never_shown(service: Service, tmp_path: Path, monke
     with opened(service, tmp_path) as box, pytest.raises(CxrError, match=r"CXR-166.*401.*\n.*\n.*\(it is not set\)"):
         box(pictures(1))
     monkeypatch.setenv(TOKEN, secret)
-    service.faults = [status(403, f"token {secret} has no rights".encode())]
-    with opened(service, tmp_path) as box:
+    service.about = {"name": f"the box of {secret}", "width": WIDTH, "side": SIDE}
+    service.faults = [status(403, b"x" * 150 + f" {secret} has no rights".encode())]
+    with opened(service, tmp_path / "again") as box:
         with pytest.raises(CxrError) as failed:
             box(pictures(1))
         assert (
@@ -247,6 +257,9 @@ def test_a_token_is_sent_and_never_shown(service: Service, tmp_path: Path, monke
         assert service.seen[-1][1]["Authorization"] == f"Bearer {secret}"
     for file in tmp_path.rglob("*"):
         assert file.is_dir() or secret.encode() not in file.read_bytes()
+    with pytest.raises(CxrError, match=r"CXR-502.*holds no token") as failed:
+        api.Service(address_of(service.url), QUICK, token=f"{secret}\n")
+    assert secret not in failed.value.block()
     far = Address("http", "far.test", 80, "/", ("192.0.2.1",))
     with pytest.raises(CxrError, match=r"CXR-502.*readable for everyone"):
         api.Service(far, QUICK, token=secret)
