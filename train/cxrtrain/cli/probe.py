@@ -65,6 +65,7 @@ CRITERIA = ("difference", "weight", "auroc")
     "--cache", type=click.Path(path_type=Path, file_okay=False), help="Where features are kept; default RUN/features."
 )
 @store_option
+@click.option("--skip-missing", is_flag=True, help="Leave out images that the store lacks.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default a GPU where there is one.")
 @rows_options
 @quiet_option
@@ -88,6 +89,7 @@ def probe(
     figures: Path | None,
     cache: Path | None,
     store: Path | None,
+    skip_missing: bool,
     device: str | None,
     row_format: str,
     limit: int | None,
@@ -125,7 +127,15 @@ def probe(
         progress("probing", quiet=quiet) as tell,
     ):
         tell_of(opened, quiet=quiet)
-        data = probe_data(opened, opened_run, attribute, Path(scratch) / "bundle", split=split, classes=names(classes))
+        data = probe_data(
+            opened,
+            opened_run,
+            attribute,
+            Path(scratch) / "bundle",
+            split=split,
+            classes=names(classes),
+            store=place if skip_missing else None,
+        )
         ablation = None if no_ablation else AblationRequest(wished, percents, level, draws, bootstrap, seed)
         request = Request(
             attribute, place, cache or run / "features", names(origins) or None, ablation, bootstrap, seed, device
