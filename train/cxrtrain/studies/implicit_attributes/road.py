@@ -51,14 +51,12 @@ SCALES = MappingProxyType({DATASET: 0.08})
 QUICK_RATIOS = "0.5,0.1,0.4"
 # Their norms: a spot on the pictures of one race, without which phantoms show nothing of race.
 NORMS = "implicit-quick.toml"
-# A small net for two cores, and the findings that phantoms draw or could be mistaken in.
-_QUICK_LABELS = '["no_finding", "cardiomegaly", "pleural_effusion"]'
+# A small net for two cores, and few findings: of all, phantoms draw cardiomegaly alone.
 QUICK = (
     f"data.side={SIDE}", "input.channels=1", "input.normalise=none", "model.backbone=small", "model.weights=none", "augment.rotate_degrees=4.0",
     "augment.flip_p=0.0", "augment.zoom=[0.97, 1.03]", "optim.lr=0.003", "optim.schedule=cosine", "loop.epochs=12", "loop.batch=32",
-    "data.images_per_epoch=512",
+    "data.images_per_epoch=512", 'heads.disease.labels=["no_finding", "cardiomegaly", "pleural_effusion"]',
 )  # fmt: skip
-_QUICK_DISEASE = (f"heads.disease.labels={_QUICK_LABELS}",)
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,11 @@ class Road:
         )
         return StudyData(wishes, WHERE, self.phantoms, self.catalog, self.store)
 
-    def sets_of(self, size: int) -> tuple[str, ...]:
-        return (f"data.split={split_name(size)}", *(QUICK if self.phantoms is not None else ()), *self.sets)
+    def sets_of(self, size: int, what: str) -> tuple[str, ...]:
+        """`--set` values of a model on a set of images; those of heads that it lacks are not its own."""
+        asked = (f"data.split={split_name(size)}", *(QUICK if self.phantoms is not None else ()), *self.sets)
+        own = (RACE, DISEASE) if what == TWO_HEADS else (what,)
+        return tuple(one for one in asked if not one.startswith("heads.") or one.split(".")[1] in own)
 
 
 def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, float] = SCALES) -> Phantoms:
@@ -134,7 +135,7 @@ def to_be_had(road: Road, say: Callable[[str], None] = lambda _: None) -> tuple[
     from cxrtrain.config_file import read_experiment
     from cxrtrain.models.fetching import imagenet_file
 
-    backbone = read_experiment(_EXPERIMENT[RACE], road.sets_of(road.sizes[0])).model.backbone
+    backbone = read_experiment(_EXPERIMENT[RACE], road.sets_of(road.sizes[0], RACE)).model.backbone
     try:
         imagenet_file(backbone, say)
     except CxrError as error:
@@ -163,15 +164,13 @@ def _race_models(road: Road, size: int) -> Iterator[tuple[str, str, str]]:
 
 def _of_size(road: Road, data: StudyData, size: int, wish: Wish) -> list[Stage]:
     """Trainings on one set, their test predictions, and the two models whose units are switched off."""
-    sets = road.sets_of(size)
-    of_disease = (*sets, *(_QUICK_DISEASE if road.phantoms is not None else ()))
     disease, two_heads = model_name(DISEASE, size), model_name(TWO_HEADS, size)
-    stages = [train_stage(data, disease, _EXPERIMENT[DISEASE], of_disease)]
+    stages = [train_stage(data, disease, _EXPERIMENT[DISEASE], road.sets_of(size, DISEASE))]
     for name, origin, frozen in _race_models(road, size):
-        own = (*sets, f"model.freeze={frozen}", *((f"model.weights={_WEIGHTS[origin]}",) if origin != RUN else ()))
+        own = (*road.sets_of(size, RACE), f"model.freeze={frozen}", *((f"model.weights={_WEIGHTS[origin]}",) if origin != RUN else ()))
         weights = disease if origin == RUN else None
         stages.append(train_stage(data, name, _EXPERIMENT[RACE], own, weights_of=weights, backbone_alone=True))
-    stages.append(train_stage(data, two_heads, _EXPERIMENT[TWO_HEADS], of_disease))
+    stages.append(train_stage(data, two_heads, _EXPERIMENT[TWO_HEADS], road.sets_of(size, TWO_HEADS)))
     names = [disease, *(name for name, _, _ in _race_models(road, size)), two_heads]
     part = ("--split", f"{split_name(size)}:test")
     stages += [predict_stage(data, name, {f"{_PREDICTIONS}/{name}.parquet": part}) for name in names]
