@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def probe(words: tuple[str, ...], out: Path) -> None:
     common = {"attribute": "race", "about": "attribute", "target": "Black", "read_by": "probe", "origin": "run", "n": 9}
     rows = [
         {"units": "none", "share": 0.0, "estimate": 0.9},
-        {"units": "ranked", "criterion": words[words.index("--criterion") + 1], "share": 0.2, "estimate": 0.6, "ci_low": 0.5},
+        {"units": "ranked", "criterion": words[words.index("--criterion") + 1], "share": 0.2, "estimate": 0.6, "ci_low": 0.5, "ci_high": 0.7},
         {"units": "random", "share": 0.2, "estimate": 0.9, "ci_low": 0.88, "ci_high": 0.92, "draws": 4},
     ]
     pl.DataFrame([dict.fromkeys(SCHEMA) | common | row for row in rows], schema=SCHEMA).write_csv(out)
@@ -70,6 +71,7 @@ def test_the_stages_in_their_order(commands: Commands, tmp_path: Path) -> None:
     page = (plan.result("report") / "report.html").read_text(encoding="utf-8")
     assert '<p class="notice">SYNTHETIC DATA' in page
     assert "patients whose race is Black" in page
+    assert re.search(r"<td>0\.600 \(0\.500 to 0\.700\)</td>.*<td>yes</td>", page)  # below what random units cost
     commands.said.clear()
     plan_of(tmp_path).run()
     assert commands.said == []

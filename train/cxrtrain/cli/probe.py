@@ -106,9 +106,7 @@ def probe(
     """
     if do_train and counts is None:
         raise CxrError("CXR-502", "--train runs the trainings of --freeze", fix="for example --freeze 0,1,2,backbone")
-    wished = names(criterion)
-    if strange := [one for one in wished if one not in CRITERIA]:
-        raise CxrError("CXR-501", f"there is no criterion {strange[0]!r}", fix=f"--criterion {' or '.join(CRITERIA)}")
+    wished = checked_criteria(criterion)
     percents = _percents(names(shares))
     require_torch()
     import cxrdata
@@ -166,6 +164,14 @@ def probe(
         for path in save_figures(probe_figures(rows), figures):
             remark(str(path), quiet=quiet)
     emit(rows, row_format=row_format, limit=limit, out=out, quiet=quiet)
+
+
+def checked_criteria(said: str) -> tuple[str, ...]:
+    """Names of criteria. Raises CxrError CXR-501."""
+    found = names(said)
+    if strange := [one for one in found if one not in CRITERIA]:
+        raise CxrError("CXR-501", f"there is no criterion {strange[0]!r}", fix=f"--criterion {' or '.join(CRITERIA)}")
+    return found
 
 
 def _percents(said: tuple[str, ...]) -> tuple[float, ...]:

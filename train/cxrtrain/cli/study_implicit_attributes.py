@@ -12,6 +12,7 @@ import click
 from cxrdata.cli.options import NAMES, example, names
 from cxrdata.cli.output import remark
 from cxrdata.errors import CxrError
+from cxrtrain.cli.probe import checked_criteria
 from cxrtrain.cli.study_options import Asked, carry_out, study_options
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def implicit_attributes(
         store=asked.store,
         sizes=checked_sizes(names(images_per_patient)),
         frozen=checked_depths(names(freeze)),
-        criteria=names(criterion),
+        criteria=checked_criteria(criterion),
         draws=draws,
         sets=asked.sets,
     )
