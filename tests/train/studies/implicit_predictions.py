@@ -52,7 +52,9 @@ def their_findings() -> pl.DataFrame:
 def positional(strength: float, seed: int = 0, *, targets: bool = True) -> pl.DataFrame:
     """As chexploration writes it."""
     scores, truth = race_scores(strength, seed)
-    columns = {f"class_{at}": scores[:, at] for at in range(3)} | {f"logit_{at}": np.log(scores[:, at]) for at in range(3)}
+    columns = {f"class_{at}": scores[:, at] for at in range(3)} | {
+        f"logit_{at}": np.log(scores[:, at]) for at in range(3)
+    }
     return pl.DataFrame(columns | ({"target": truth} if targets else {}))
 
 

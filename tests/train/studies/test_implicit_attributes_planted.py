@@ -55,7 +55,22 @@ def test_on_a_catalog_of_ones_own(
     store = write_store(tmp_path / "store", truth)
     changes = [word for one in SETS for word in ("--set", one)]
     out = tmp_path / "out"
-    arguments = ("-c", cat, "--store", store, *changes, "--out", out, "--bootstrap", 100, "--draws", 5, "--min-cell", 1, "-q")
+    arguments = (
+        "-c",
+        cat,
+        "--store",
+        store,
+        *changes,
+        "--out",
+        out,
+        "--bootstrap",
+        100,
+        "--draws",
+        5,
+        "--min-cell",
+        1,
+        "-q",
+    )
     assert study(*arguments) == 0
 
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and "stages" not in path.parts}

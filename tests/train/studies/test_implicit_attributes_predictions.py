@@ -72,7 +72,13 @@ def test_from_predictions_to_the_page(study: Command, tmp_path: Path) -> None:
     code, said, err = study("--predictions", write_theirs(tmp_path / "theirs"), "--out", out, *QUICK)
     assert code == 0, err
     assert err.splitlines() == ["analyse: done", "report: done"]
-    assert [Path(line).name for line in said.splitlines()] == [*FILES, "models", "report.html", "published.csv", "figures"]
+    assert [Path(line).name for line in said.splitlines()] == [
+        *FILES,
+        "models",
+        "report.html",
+        "published.csv",
+        "figures",
+    ]
     rows = pl.read_csv(out / "evaluation.csv", schema=EVALUATION)
     for name, strength, origin in (("pathology", 1.2, "run"), ("imagenet", 0.7, "imagenet"), ("random", 0.2, "random")):
         model = f"race_frozen_{name}"
@@ -153,16 +159,23 @@ def test_the_golden_table(study: Command, tmp_path: Path) -> None:
 def test_with_a_catalog(study: Command, synthetic: Callable[..., Path], registry: Registry, tmp_path: Path) -> None:
     """Predictions as `cxrdata predict` writes them: race, findings, patients and the sets come from the catalog."""
     folder, run = tmp_path / "cat", import_module("cxrdata.cli.main").run
-    build_catalog(BuildRequest(folder, named=[(registry.get("chexpert"), synthetic("chexpert", scale=0.01))], workers=1))
+    build_catalog(
+        BuildRequest(folder, named=[(registry.get("chexpert"), synthetic("chexpert", scale=0.01))], workers=1)
+    )
     common = ("--cohort", "race_balanced_chexpert", "-q", "-c", str(folder))
-    assert run(["split", *common, "--balance", "race", "--max-images-per-patient", "1", "--name", "implicit-chexpert"]) == 0
+    assert (
+        run(["split", *common, "--balance", "race", "--max-images-per-patient", "1", "--name", "implicit-chexpert"])
+        == 0
+    )
     assert run(["split", *common, "--name", "implicit-chexpert-2"]) == 0  # a false one: whole patients, as they come
     with cxrdata.open(folder) as catalog:
         truth = catalog.sql(
             "SELECT i.dataset, i.image_id, i.patient_id, i.race, l.cardiomegaly AS state FROM splits s JOIN images i USING (dataset, image_id) "
             "JOIN image_labels l USING (dataset, image_id) WHERE split_name = 'implicit-chexpert-2' AND split = 'test' ORDER BY ALL"
         )
-        sizes = catalog.sql("SELECT split, count(*) AS n FROM splits WHERE split_name = 'implicit-chexpert' GROUP BY ALL")
+        sizes = catalog.sql(
+            "SELECT split, count(*) AS n FROM splits WHERE split_name = 'implicit-chexpert' GROUP BY ALL"
+        )
     rng = np.random.default_rng(0)
     columns = ["prob_White", "prob_Asian", "prob_Black", "prob_cardiomegaly"]
     scores = pl.DataFrame({name: rng.random(truth.height) for name in columns})
@@ -194,7 +207,9 @@ def test_the_published_aucs_of_real_predictions(study: Command, real_data: Path,
     entry = pl.read_csv(real_data / "nih" / "Data_Entry_2017_v2020.csv.gz", infer_schema=False)
     preds = pl.read_csv(real_data / "chexnet" / "preds.csv.gz")
     aucs = dict(pl.read_csv(real_data / "chexnet" / "aucs.csv").select("label", "auc").iter_rows())
-    both = preds.join(entry.select("Image Index", "Patient ID", "Finding Labels"), on="Image Index", maintain_order="left")
+    both = preds.join(
+        entry.select("Image Index", "Patient ID", "Finding Labels"), on="Image Index", maintain_order="left"
+    )
     found = pl.col("Finding Labels").str.split("|")
     labels = [name.removeprefix("prob_") for name in preds.columns if name.startswith("prob_")]
     told = [found.list.contains(name).cast(pl.Int8).alias(name) for name in labels]
@@ -225,13 +240,17 @@ def test_without_torch(tmp_path: Path) -> None:
         "sys.exit(main.run(['study', 'implicit-attributes', *sys.argv[1:]]))"
     )
     words = ["--predictions", "race.csv", "--out", "out", "--bootstrap", "0", "--only", "analyse"]
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "evaluation.csv").is_file()
 
 
 def test_names_say_the_model() -> None:
-    assert Model.of(model_name("race", 3, "imagenet", "first:2")) == Model("race-imagenet-first-2-k3", 3, "imagenet", "first:2")
+    assert Model.of(model_name("race", 3, "imagenet", "first:2")) == Model(
+        "race-imagenet-first-2-k3", 3, "imagenet", "first:2"
+    )
     assert Model.of(model_name("race", 1, "run", "backbone")) == Model("race-run-backbone-k1", 1, "run", "backbone")
     assert Model.of(model_name("disease", 2)) == Model("disease-k2", 2, None, None)
     assert Model.of(model_name("twohead", 1)) == Model("twohead-k1", 1, None, None)

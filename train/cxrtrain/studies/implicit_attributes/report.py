@@ -61,7 +61,7 @@ def page(analysis: Analysis) -> Page:
     return Page(
         title=TITLE,
         said=said,
-        notices=[f"{_SYNTHETIC} {planted(analysis.planted)}"] if analysis.synthetic else [],
+        notices=[f"{_SYNTHETIC} {planted(analysis.planted)}".strip()] if analysis.synthetic else [],
         sections=[section for section in _sections(analysis, figures) if section.shows or section.name == "reading"],
         foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
     )
@@ -70,6 +70,8 @@ def page(analysis: Analysis) -> Page:
 def planted(race: str | None) -> str:
     """What phantoms show of race."""
     if race is None:
+        return ""
+    if not race:
         return "Race is not drawn in these phantoms: experiment 1 can only be at chance, up to the size of the test."
     others = " and ".join(one for one in RACES if one != race)
     return (
@@ -169,9 +171,12 @@ def _ablation(analysis: Analysis) -> list[Figure | Table]:
             maintain_order="left",
         )
         .with_columns(below_random=pl.when(pl.col("estimate") < pl.col("draws_low")).then(pl.lit("yes")).otherwise(pl.lit("no")))
-        .select("model", "about", "target", "criterion", "percent", "n_units", "all_on", "ranked", "random_(95 % of draws)", "below_random")
+        .select("model", "target", "criterion", "percent", "all_on", "ranked", "random_(95 % of draws)", "below_random")
     )  # fmt: skip
     caption = "AUROC on test images with all units on, with the ranked ones off, with as many random ones off; percent of units. The shares between are in the figures."
+    if frame["criterion"].n_unique() == 1:
+        caption += f" Ranked by {frame['criterion'][0]}."
+        frame = frame.drop("criterion")
     return [Table("ablation", "Units switched off", caption, frame)]
 
 

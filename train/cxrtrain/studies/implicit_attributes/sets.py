@@ -11,7 +11,7 @@ from cxrdata.splits.attributes import with_attributes
 from cxrdata.splits.leaks import find_leaks
 from cxrdata.splits.stored import open_split, split_names
 from cxrdata.wording import counted
-from cxrtrain.studies.implicit_attributes.design import ATTRIBUTE, PARTS
+from cxrtrain.studies.implicit_attributes.design import ATTRIBUTE, PARTS, RACES
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
@@ -70,7 +70,8 @@ def _counts(frame: pl.DataFrame) -> pl.DataFrame:
     # The image stands for a patient who has no id.
     who = pl.coalesce("patient_id", "image_id").n_unique()
     parts = [*PARTS, *sorted(set(frame["split"]) - set(PARTS)), ALL]
-    races = [*sorted(frame[ATTRIBUTE].drop_nulls().unique()), None, ALL]
+    known = set(frame[ATTRIBUTE].drop_nulls())
+    races = [*(one for one in RACES if one in known), *sorted(known - set(RACES)), None, ALL]
     order = [
         pl.col(name).replace_strict(values, list(range(len(values))), default=-1)
         for name, values in (("split", parts), (ATTRIBUTE, races))
