@@ -20,7 +20,7 @@ from cxrtrain.studies.implicit_attributes.evaluate import EVALUATION
 COHORT = ("--cohort", "race_balanced_chexpert", "--balance", "race", "--max-images-per-patient", "1")
 SETS = (
     f"data.side={SIDE}", "input.channels=1", "input.normalise=none", "model.backbone=small", "model.weights=none", "optim.lr=0.003",
-    "loop.epochs=4", "loop.batch=16", "data.images_per_epoch=96", 'heads.disease.labels=["pleural_effusion"]',
+    "loop.epochs=3", "loop.batch=16", "data.images_per_epoch=96", 'heads.disease.labels=["pleural_effusion"]',
 )  # fmt: skip
 MODELS = ["disease-k1", "race-random-backbone-k1", "race-run-backbone-k1", "twohead-k1"]
 
@@ -106,15 +106,17 @@ def test_on_phantoms(tmp_path: Path, planted: bool) -> None:  # noqa: FBT001
     assert study("--data", "synthetic", "--out", out, *more) == 0
     rows, ablation = tables(out)
     found = auroc(rows, "race-run-backbone-k1", "Black")
-    off = ablation.filter(model="twohead-k1", target="Black", share=0.2)
+    off = ablation.filter(model="disease-k1", target="Black", share=0.05)
     ranked, drawn = off.filter(units="ranked").row(0, named=True), off.filter(units="random").row(0, named=True)
     page = (out / "report.html").read_text(encoding="utf-8")
     if planted:
-        assert found["ci_low"] > 0.8
+        assert found["ci_low"] > 0.5
+        assert auroc(rows, "twohead-k1", "Black")["ci_low"] > 0.9
         assert ranked["estimate"] < drawn["ci_low"]
         assert "patients whose race is Black" in page
     else:
         assert found["ci_low"] < 0.5 < found["ci_high"]
+        assert auroc(rows, "twohead-k1", "Black")["estimate"] < 0.65
         assert "Race is not drawn in these phantoms" in page
     counts = pl.read_csv(out / "published.csv").filter(quantity="images")
     assert counts["reason"].unique().to_list() == ["phantoms: drawn images, nothing of them is comparable"]

@@ -71,12 +71,13 @@ def planted(race: str | None) -> str:
     """What phantoms show of race."""
     if race is None:
         return ""
+    findings = "Of findings cardiomegaly alone is drawn: others can be told only as far as their labels go with it."
     if not race:
-        return "Race is not drawn in these phantoms: experiment 1 can only be at chance, up to the size of the test."
+        return f"Race is not drawn in these phantoms: experiment 1 can only be at chance, up to the size of the test. {findings}"
     others = " and ".join(one for one in RACES if one != race)
     return (
         f"Race is planted: a spot is drawn on pictures of patients whose race is {race}, and on no others. So {race} is there to "
-        f"be found, while {others} are drawn alike and can only be told from it, not from each other."
+        f"be found, while {others} are drawn alike: they can be told from {race}, not from each other. {findings}"
     )
 
 
