@@ -1,0 +1,191 @@
+"""The study as one HTML page, offline, in the house style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from cxrdata.report.figure import Figure
+from cxrdata.report.page import Page
+from cxrdata.report.section import Section, Table
+from cxrdata.version import __version__
+from cxrtrain.studies.chexploration import design
+from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
+from cxrtrain.studies.chexploration.figures import shown, study_figures
+from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
+from cxrtrain.studies.chexploration.result import Result
+from cxrtrain.studies.comparison import rounded
+
+TITLE = "Race and sex in models that find disease"
+SYNTHETIC = (
+    "SYNTHETIC DATA: no image here is of a patient. In drawn chests neither race nor sex shows but by what goes with them; what "
+    "is found, and what is not, proves the pipeline and says nothing about medicine."
+)
+_QUESTION = (
+    "How much of race and sex can be read off a chest X-ray, how much of it is in the features of a model that was trained to find "
+    "disease, and how do that model's errors differ between groups? After Glocker et al., eBioMedicine 89:104467, 2023."
+)
+_COHORT = (
+    "The cohort by its published steps, counted in this catalog. Patients are parted 0.6 : 0.1 : 0.3; subgroup models are trained on "
+    "the same parts' White patients, or men, alone, and tested on everybody."
+)
+_RESAMPLED = (
+    "The test set drawn anew, with replacement: the races equally often, within each race the diseases as in the whole test set, "
+    "within each of these the ages. A difference between groups that is gone here came with disease or age."
+)
+_ATTRIBUTES = (
+    "A model trained for it reads race and sex off the image. The SPLIT test asks how much of that is in the features of the disease "
+    "model: its backbone is frozen, and a new linear layer is trained for the attribute. The multi-task model learns all three on one backbone."
+)
+_EXPLORE = (
+    "Principal components that hold 99 % of the variance of the test images' features, and tests of the first four and of the logits: "
+    "Kolmogorov-Smirnov, p values adjusted by Benjamini and Yekutieli. Joint plots and t-SNE have a mark for each image, so they lie "
+    "beside this page, in explored-MODEL/figures, and the terms of the data hold for them."
+)
+_CONCLUDE = (
+    "What to conclude: an attribute that the SPLIT test reads well is in the features. Whether it is used is another question: that "
+    "it shows in the components of most variance, or in the logits, and above all in errors that differ with intervals apart, speaks for it."
+)
+_NOT_WHY = (
+    "What not: not why. Race here is what was stated in administrative records, and goes with age, sex, view, hospital and disease; "
+    "labels were mined from reports, whose errors may differ between groups too. A pooled threshold meets another mix of scores in each group, so "
+    "that TPR and FPR move together where only prevalence or severity differ; read AUROC and J beside them."
+)
+_PUBLISHED = "Where the rules here are those of the publication, differences come of data, models and chance: the reason says which."
+
+
+def page(result: Result) -> Page:
+    """The page. Raises CxrError CXR-604 without the extra `[report]`."""
+    figures = study_figures(result)
+    return Page(
+        title=TITLE,
+        said=[
+            f"{_QUESTION} Here: {NAMES[result.dataset]}.",
+            *WHAT_DIFFERS,
+            "Aggregates only: no row of any patient is in this file.",
+        ],
+        notices=[SYNTHETIC] if result.synthetic else [],
+        sections=[section for section in _sections(result, figures) if section.shows],
+        foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
+    )
+
+
+def _sections(result: Result, figures: list[Figure]) -> list[Section]:
+    def some(*starts: str) -> list[Figure | Table]:
+        return [figure for figure in figures if figure.name.startswith(starts)]
+
+    explored = [
+        Section(
+            f"explore-{model}", f"Features: {SAID[model]}", [_EXPLORE, *result.explorations[model].notes],
+            [figure for figure in figures if figure.name.startswith(f"{model}_")],
+        )
+        for model in result.explorations
+    ]  # fmt: skip
+    notes = Table(
+        "notes", "Notes", "What was counted, passed over, or is missing.", pl.DataFrame({"note": result.notes})
+    )
+    return [
+        Section("cohort", "Cohort and parts", [_COHORT], [_funnel(result), _parts(result)]),
+        Section("resampled", "The resampled test set", [_RESAMPLED], _resampled(result)),
+        Section("detection", "Errors by race and sex", [], [*some("detection_"), *_errors(result), *some("resampled_", "models_")]),
+        Section("attributes", "Race and sex", [_ATTRIBUTES], [*some("attributes"), *_read(result)]),
+        *explored,
+        Section("published", "Published and here", [_PUBLISHED], [_comparison(result)]),
+        Section("reading", "How to read this", [_CONCLUDE, _NOT_WHY], [notes] if result.notes else []),
+    ]  # fmt: skip
+
+
+def _funnel(result: Result) -> Table:
+    nobody = [
+        one for one in result.funnel.columns if one.startswith(("race_", "sex_")) and not result.funnel[one].sum()
+    ]
+    caption = "expected: as published. By race and sex as harmonised, which need not be what the cohort goes by."
+    return Table("funnel", "Cohort", caption, result.funnel.drop(nobody))
+
+
+def _parts(result: Result) -> Table:
+    frame = result.parts.with_columns(group=pl.coalesce("group_value", "group_by")).pivot(
+        "part", index="group", values=["images", "patients"], maintain_order=True
+    )
+    masked = result.parts["note"].drop_nulls().unique().to_list()
+    caption = f"Empty cells are {masked[0]}, or nobody." if masked else "By race and sex."
+    return Table("parts", "Parts", caption, frame)
+
+
+def _resampled(result: Result) -> list[Figure | Table]:
+    if result.resampled.is_empty():
+        return []
+    caption = "Prevalence within each race, before and after; draws are with replacement."
+    return [Table("resampled", "Disease by race", caption, rounded(result.resampled))]
+
+
+def _interval(frame: pl.DataFrame) -> pl.DataFrame:
+    """Estimate and interval in one cell."""
+    told = [
+        f"{estimate:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+        for estimate, low, high in frame.select("estimate", "low", "high").iter_rows()
+    ]
+    return frame.with_columns(pl.Series("told", told, dtype=pl.String)).drop("estimate", "low", "high")
+
+
+def _errors(result: Result) -> list[Figure | Table]:
+    rows = shown(result.detection)
+    tables: list[Figure | Table] = []
+    for label in design.FINDINGS:
+        own = _interval(rows.filter(label=label)).with_columns(pl.col("model").replace(SAID), pl.col("metric").replace(QUANTITIES | {"youden": "Youden's J"}))  # fmt: skip
+        if own.is_empty():
+            continue
+        keys = ["model", "test_set", "rules", "group", "n", "positives"]
+        wide = own.drop("label").pivot("metric", index=keys, values="told", maintain_order=True)
+        thresholds = _thresholds(result, label)
+        caption = f"Everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. {thresholds}"
+        title = f"{label.replace('_', ' ').title()}, all models"
+        tables.append(Table(f"errors_{label}", title, caption, wide))
+    return tables
+
+
+def _thresholds(result: Result, label: str) -> str:
+    own = result.detection.filter(pl.col("estimate").is_not_null(), metric="threshold", label=label, test_set=TEST)
+    said = [f"{SAID[row['model']]} {row['estimate']:.3f} ({row['rules']})" for row in own.iter_rows(named=True)]
+    return f"Thresholds: {', '.join(said)}." if said else ""
+
+
+def _read(result: Result) -> list[Figure | Table]:
+    rows = shown(result.attributes)
+    if rows.is_empty():
+        return []
+    wide = (
+        _interval(rows)
+        .with_columns(pl.col("model").replace(SAID))
+        .rename({"label": "class"})
+        .pivot("rules", index=["model", "class", "n", "positives"], values="told", maintain_order=True)
+    )
+    caption = "AUROC of each class against the rest, 95 % intervals by image (published) and by patient (careful)."
+    return [Table("attributes_table", "Race and sex, all models", caption, wide)]
+
+
+def _comparison(result: Result) -> Table:
+    words = SAID | {one: one.replace("_", " ") for one in design.FINDINGS}
+    shown_ = comparison(result).select(
+        pl.col("quantity").replace(QUANTITIES), pl.col("dataset").replace(NAMES), pl.col("model").replace(SAID), "part",
+        pl.col("label").replace(words), "group", "published", "here", "difference", "reason",
+    )  # fmt: skip
+    caption = "part: of the split, or a step of the cohort."
+    return Table("published", "Published and here", caption, rounded(shown_))
+
+
+def write_report(result: Result, folder: Path) -> Page:
+    """report.html, figures/ (SVG, PNG, CSV) and published.csv into a folder."""
+    from cxrdata.report.figure import FORMATS, save_figures
+    from cxrdata.report.page import render
+
+    made = page(result)
+    (folder / "report.html").write_text(render(made), encoding="utf-8")
+    # Those of the explorations are saved with them.
+    own = [
+        figure for figure in made.figures if not figure.name.startswith(tuple(f"{one}_" for one in result.explorations))
+    ]
+    save_figures(own, folder / "figures", formats=FORMATS)
+    comparison(result).write_csv(folder / "published.csv")
+    return made
