@@ -68,7 +68,9 @@ def _counts(catalog: Catalog, part: str, images: pl.DataFrame, min_cell: int) ->
         )
         told = groups.with_columns(part=pl.lit(part), group_by=pl.lit(by)).sort("images", descending=True)
         counts.append(told if by == _OVERALL else told.with_columns(pl.col("group_value").fill_null("unknown")))
-    return masked(pl.concat(counts), min_cell, ("images", "patients"), but=pl.col("group_by") == _OVERALL).select(PARTS)
+    return masked(pl.concat(counts), min_cell, ("images", "patients"), but=pl.col("group_by") == _OVERALL).select(
+        *PARTS
+    )
 
 
 def masked(frame: pl.DataFrame, min_cell: int, columns: tuple[str, ...], *, but: pl.Expr) -> pl.DataFrame:
@@ -109,4 +111,4 @@ def drawn_anew(catalog: Catalog, test: pl.DataFrame, min_cell: int) -> tuple[pl.
     notes = [f"resampled: {text}" for text in resampled.notes]
     total, rows = int(draws["n_draws"].sum()), images.height
     notes.append(f"resampled: {counted(total, 'draw')} of {counted(draws.height, 'image')} of {rows:,}")
-    return draws, table.select(RESAMPLED), notes
+    return draws, table.select(*RESAMPLED), notes

@@ -42,7 +42,7 @@ def comparison(result: Result) -> pl.DataFrame:
     here = pl.concat([_steps(result), _parts(result), _resampled(result), _rates(result)]).with_columns(
         dataset=pl.lit(result.dataset)
     )
-    return compare(published_figures(), here.select(_FOUND), _ON, lambda row: _reason(row, result))
+    return compare(published_figures(), here.select(*_FOUND), _ON, lambda row: _reason(row, result))
 
 
 def _row(

@@ -10,6 +10,7 @@ from cxrdata.report.figure import Figure
 from cxrdata.report.page import Page
 from cxrdata.report.section import Section, Table
 from cxrdata.version import __version__
+from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
 from cxrtrain.studies.chexploration.figures import shown, study_figures
@@ -66,7 +67,7 @@ def page(result: Result) -> Page:
             "Aggregates only: no row of any patient is in this file.",
         ],
         notices=[SYNTHETIC] if result.synthetic else [],
-        sections=[section for section in _sections(result, figures) if section.shows],
+        sections=_sections(result, figures),
         foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
     )
 
@@ -76,32 +77,38 @@ def _sections(result: Result, figures: list[Figure]) -> list[Section]:
         return [figure for figure in figures if figure.name.startswith(starts)]
 
     explored = [
-        Section(
-            f"explore-{model}", f"Features: {SAID[model]}", [_EXPLORE, *result.explorations[model].notes],
-            [figure for figure in figures if figure.name.startswith(f"{model}_")],
-        )
-        for model in result.explorations
-    ]  # fmt: skip
-    notes = Table(
-        "notes", "Notes", "What was counted, passed over, or is missing.", pl.DataFrame({"note": result.notes})
-    )
-    return [
+        Section(f"explore-{model}", f"Features: {SAID[model]}", [_EXPLORE, *found.notes], _features(model, figures))
+        for model, found in result.explorations.items()
+    ]
+    sections = [
         Section("cohort", "Cohort and parts", [_COHORT], [_funnel(result), _parts(result)]),
-        Section("resampled", "The resampled test set", [_RESAMPLED], _resampled(result)),
+        Section("resampled", "The resampled test set", [_RESAMPLED], [_resampled(result)]),
         Section("detection", "Errors by race and sex", [], [*some("detection_"), *_errors(result), *some("resampled_", "models_")]),
         Section("attributes", "Race and sex", [_ATTRIBUTES], [*some("attributes"), *_read(result)]),
         *explored,
-        Section("published", "Published and here", [_PUBLISHED], [_comparison(result)]),
-        Section("reading", "How to read this", [_CONCLUDE, _NOT_WHY], [notes] if result.notes else []),
+        Section("published", "Published and here", [_PUBLISHED], _comparison(result)),
+        Section("reading", "How to read this", [_CONCLUDE, _NOT_WHY]),
+        Section("notes", "What was counted and passed over", result.notes),
     ]  # fmt: skip
+    empty = {"detection", "attributes"}
+    return [one for one in sections if one.shows or (one.said and one.name not in empty)]
+
+
+def _features(model: str, figures: list[Figure]) -> list[Figure | Table]:
+    """The figures of an exploration, what is most to the point first."""
+    order = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "marginals", "explained")
+    own = [figure for figure in figures if figure.name.startswith(f"{model}_")]
+    rank = {figure.name: next(at for at, name in enumerate(order) if figure.name.startswith(f"{model}_{name}")) for figure in own}  # fmt: skip
+    return sorted(own, key=lambda figure: rank[figure.name])
 
 
 def _funnel(result: Result) -> Table:
-    nobody = [
-        one for one in result.funnel.columns if one.startswith(("race_", "sex_")) and not result.funnel[one].sum()
-    ]
-    caption = "expected: as published. By race and sex as harmonised, which need not be what the cohort goes by."
-    return Table("funnel", "Cohort", caption, result.funnel.drop(nobody))
+    kept = [f"race_{slug(race)}" for race in design.RACES] + [f"sex_{slug(sex)}" for sex in ("F", "M")]
+    caption = "expected images: as published. By race and sex as harmonised, which need not be what the cohort goes by."
+    names = ["step", "images", "patients", "expected_images", "delta", *kept]
+    return Table(
+        "funnel", "Cohort", caption, result.funnel.select(one for one in names if one in result.funnel.columns)
+    )
 
 
 def _parts(result: Result) -> Table:
@@ -113,11 +120,13 @@ def _parts(result: Result) -> Table:
     return Table("parts", "Parts", caption, frame)
 
 
-def _resampled(result: Result) -> list[Figure | Table]:
-    if result.resampled.is_empty():
-        return []
+def _resampled(result: Result) -> Table:
     caption = "Prevalence within each race, before and after; draws are with replacement."
-    return [Table("resampled", "Disease by race", caption, rounded(result.resampled))]
+    return Table("resampled", "Disease by race", caption, _without_empty(rounded(result.resampled)))
+
+
+def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.drop(name for name in frame.columns if frame[name].null_count() == frame.height)
 
 
 def _interval(frame: pl.DataFrame) -> pl.DataFrame:
@@ -130,25 +139,34 @@ def _interval(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _errors(result: Result) -> list[Figure | Table]:
-    rows = shown(result.detection)
+    """A table a finding: of the first model; and those of all others, folded."""
+    words = QUANTITIES | {"youden": "Youden's J"}
+    rows = _interval(shown(result.detection)).with_columns(pl.col("metric").replace(words))
+    first = rows["model"].to_list()[:1]
+    keys = ["model", "test_set", "rules", "group", "n", "positives"]
     tables: list[Figure | Table] = []
     for label in design.FINDINGS:
-        own = _interval(rows.filter(label=label)).with_columns(pl.col("model").replace(SAID), pl.col("metric").replace(QUANTITIES | {"youden": "Youden's J"}))  # fmt: skip
-        if own.is_empty():
-            continue
-        keys = ["model", "test_set", "rules", "group", "n", "positives"]
-        wide = own.drop("label").pivot("metric", index=keys, values="told", maintain_order=True)
-        thresholds = _thresholds(result, label)
-        caption = f"Everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. {thresholds}"
-        title = f"{label.replace('_', ' ').title()}, all models"
-        tables.append(Table(f"errors_{label}", title, caption, wide))
+        title = label.replace("_", " ").title()
+        for name, own in (("errors", rows.filter(pl.col("model").is_in(first))), ("others", rows.filter(~pl.col("model").is_in(first)))):  # fmt: skip
+            told = own.filter(label=label).drop("label").with_columns(pl.col("model").replace(SAID))
+            if told.is_empty():
+                continue
+            wide = told.pivot("metric", index=keys, values="told", maintain_order=True)
+            said = [SAID[one] for one in first] if name == "errors" else ["other models"]
+            tables.append(Table(f"{name}_{label}", f"{title}, {said[0]}", _caption(result, label, own), wide))
     return tables
 
 
-def _thresholds(result: Result, label: str) -> str:
-    own = result.detection.filter(pl.col("estimate").is_not_null(), metric="threshold", label=label, test_set=TEST)
-    said = [f"{SAID[row['model']]} {row['estimate']:.3f} ({row['rules']})" for row in own.iter_rows(named=True)]
-    return f"Thresholds: {', '.join(said)}." if said else ""
+def _caption(result: Result, label: str, rows: pl.DataFrame) -> str:
+    own = result.detection.filter(
+        pl.col("estimate").is_not_null(), pl.col("model").is_in(rows["model"].implode()), metric="threshold", label=label,
+        test_set=TEST,
+    )  # fmt: skip
+    said = [f"{SAID[model]} {' and '.join(f'{one:.3f}' for one in part['estimate'])}" for (model,), part in own.group_by("model", maintain_order=True)]  # fmt: skip
+    return (
+        "By published rules everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. "
+        f"Thresholds, published and careful: {', '.join(said)}."
+    )
 
 
 def _read(result: Result) -> list[Figure | Table]:
@@ -165,14 +183,25 @@ def _read(result: Result) -> list[Figure | Table]:
     return [Table("attributes_table", "Race and sex, all models", caption, wide)]
 
 
-def _comparison(result: Result) -> Table:
+def _comparison(result: Result) -> list[Figure | Table]:
+    """The cohort's figures, the models', and those of the other dataset."""
     words = SAID | {one: one.replace("_", " ") for one in design.FINDINGS}
-    shown_ = comparison(result).select(
-        pl.col("quantity").replace(QUANTITIES), pl.col("dataset").replace(NAMES), pl.col("model").replace(SAID), "part",
-        pl.col("label").replace(words), "group", "published", "here", "difference", "reason",
-    )  # fmt: skip
-    caption = "part: of the split, or a step of the cohort."
-    return Table("published", "Published and here", caption, rounded(shown_))
+    found = comparison(result)
+    here, cohort = pl.col("dataset") == result.dataset, pl.col("model").is_null()
+    tables: list[Figure | Table] = []
+    for name, title, rows in (
+        ("cohort", "The cohort and its parts", found.filter(here & cohort)),
+        ("models", "The models", found.filter(here & ~cohort)),
+        ("other", "The paper's other dataset", found.filter(~here)),
+    ):
+        shown_ = rows.select(
+            pl.col("quantity").replace(QUANTITIES), pl.col("model").replace(SAID), "part", pl.col("label").replace(words),
+            "group", "published", "here", "difference", "reason",
+        )  # fmt: skip
+        caption = "part: of the split, or a step of the cohort. The reason says why there is nothing to compare, or what else differs."
+        if rows.height:
+            tables.append(Table(f"published_{name}", title, caption, _without_empty(rounded(shown_))))
+    return tables
 
 
 def write_report(result: Result, folder: Path) -> Page:
