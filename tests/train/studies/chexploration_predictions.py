@@ -93,9 +93,13 @@ def positional(rows: pl.DataFrame, about: str, model: str) -> pl.DataFrame:
 
 
 def write_theirs(
-    study: Study, folder: Path, *, models: tuple[str, ...] = ("disease", "race", "sex", "multitask")
+    study: Study,
+    folder: Path,
+    *,
+    models: tuple[str, ...] = ("disease", "race", "sex", "multitask"),
+    embedded: tuple[str, ...] | None = None,
 ) -> None:
-    """Their output folders, and the files that tell the order: order.test.csv and order.val.csv."""
+    """Their output folders, and the files that tell the order: order.test.csv and order.val.csv. embedded: models with features."""
     for part in PARTS:
         rows = study.part(part)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,8 @@ def write_theirs(
             for about in ("disease", "race", "sex") if several else (model,):
                 middle = f"{part}.{about}" if several else part
                 positional(rows, about, model).write_csv(own / f"predictions.{middle}.csv")
+            if embedded is not None and model not in embedded:
+                continue
             table = pl.DataFrame(features(rows, model), schema=[str(at) for at in range(WIDTH)])
             known = truth(rows, "disease")
             targets = {f"target_{at}": known[:, at] for at in range(14)}

@@ -19,13 +19,13 @@ from cxrtrain.studies.chexploration.published import comparison, published_figur
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ("--bootstrap", 20, "--min-cell", 1, "--no-tsne")
-STAGES = ["read-disease", "read-multitask", "cohort", "resample", "detection", "attributes", "explore-disease", "explore-multitask", "report"]  # fmt: skip
+STAGES = ["read-disease", "read-race", "read-sex", "cohort", "resample", "detection", "attributes", "explore-disease", "report"]  # fmt: skip
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_from_predictions_to_the_page(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:
-    """Their layout, two models: every output is there, the page fetches nothing; found again, and anew where a file changed."""
-    write_theirs(chexploration, tmp_path, models=("disease", "multitask"))
+    """Their layout, three models: every output is there, the page fetches nothing; found again, and anew where a file changed."""
+    write_theirs(chexploration, tmp_path, models=("disease", "race", "sex"), embedded=("disease",))
     orders = [text for part in ("test", "val") for text in ("--order", tmp_path / f"order.{part}.csv")]
     arguments = (
         "--predictions",
@@ -41,22 +41,18 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     assert code == 0, err
     assert err.splitlines()[1:] == [f"{stage}: done" for stage in STAGES]
     assert [Path(line).name for line in out.splitlines()] == [
-        "funnel.csv", "parts.csv", "resampled.csv", "detection.csv", "attributes.csv", "explored-disease", "explored-multitask",
-        "published.csv", "report.html", "figures",
+        "funnel.csv", "parts.csv", "resampled.csv", "detection.csv", "attributes.csv", "explored-disease", "published.csv",
+        "report.html", "figures",
     ]  # fmt: skip
     written = tmp_path / "out"
     detection = pl.read_csv(written / "detection.csv", schema=ERRORS)
-    assert set(detection.select("model", "test_set", "rules").unique().rows()) == {
-        (model, test_set, rules)
-        for model in ("disease", "multitask")
-        for test_set in ("test", "resampled")
-        for rules in ("published", "careful")
-    }
+    sides = {(test_set, rules) for test_set in ("test", "resampled") for rules in ("published", "careful")}
+    assert set(detection.select("test_set", "rules").unique().rows()) == sides
     assert set(detection["metric"]) == {"threshold", "auroc", "tpr", "fpr", "youden"}
     assert pl.read_csv(written / "attributes.csv", schema=ERRORS)["label"].unique().sort().to_list() == ["Asian", "Black", "F", "M", "White"]  # fmt: skip
     figures = {path.stem for path in (written / "figures").glob("*.svg")}
     assert figures == {
-        *(f"{what}_{label}" for what in ("detection", "resampled", "models") for label in ("no_finding", "pleural_effusion")),
+        *(f"{what}_{label}" for what in ("detection", "resampled") for label in ("no_finding", "pleural_effusion")),
         "attributes",
     }  # fmt: skip
     joints = {path.stem for path in (written / "explored-disease" / "figures").glob("*.svg")}
@@ -72,7 +68,7 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     compared = pl.read_csv(written / "published.csv")
     assert compared.height == published_figures().height
     known = compared.filter(dataset="chexpert")
-    assert known.filter(pl.col("here").is_not_null()).height == known.height - 3 - 2  # no race model and no sex model
+    assert known.filter(pl.col("here").is_not_null()).height == known.height
     assert compared["reason"].null_count() == 0
 
     # The exploration is that of `cxrdata explore`.
@@ -85,13 +81,13 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     assert modes.select("marginal", "first", "statistic", "p_value").rows() == tests.select("marginal", "first", "statistic", "p_value").rows()  # fmt: skip
 
     assert chexploration_command(*arguments)[2].splitlines()[1:] == [f"{stage}: found" for stage in STAGES]
-    changed = tmp_path / "output" / "multitask" / "densenet-all" / "predictions.test.race.csv"
+    changed = tmp_path / "output" / "race" / "densenet-all" / "predictions.test.csv"
     rows = pl.read_csv(changed)
     rows.with_columns(pl.col("class_0").reverse()).write_csv(changed)
     plan = chexploration_command(*arguments, "--dry-run", "--format", "csv")[1]
     again = [line.partition(",")[0] for line in plan.splitlines() if ",to run," in line]
-    assert again == ["read-multitask", "detection", "attributes", "explore-multitask", "report"]
-    assert chexploration_command(*arguments, "--only", "attributes")[2].splitlines()[1:] == ["read-multitask: done", "attributes: done"]  # fmt: skip
+    assert again == ["read-race", "attributes", "report"]
+    assert chexploration_command(*arguments, "--only", "attributes")[2].splitlines()[1:] == ["read-race: done", "attributes: done"]  # fmt: skip
 
 
 def test_published_figures_and_why_they_are_not_met(chexploration: Study, chexploration_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

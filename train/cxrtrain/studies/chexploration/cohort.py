@@ -66,7 +66,7 @@ def _counts(catalog: Catalog, part: str, images: pl.DataFrame, min_cell: int) ->
         groups = known.group_by(pl.col(by).alias("group_value")).agg(
             images=pl.len().cast(pl.Int64), patients=pl.col("who").n_unique().cast(pl.Int64)
         )
-        told = groups.with_columns(part=pl.lit(part), group_by=pl.lit(by)).sort("images", descending=True)
+        told = groups.with_columns(part=pl.lit(part), group_by=pl.lit(by)).sort(-pl.col("images"), "group_value")
         counts.append(told if by == _OVERALL else told.with_columns(pl.col("group_value").fill_null("unknown")))
     return masked(pl.concat(counts), min_cell, ("images", "patients"), but=pl.col("group_by") == _OVERALL).select(
         *PARTS
@@ -75,7 +75,7 @@ def _counts(catalog: Catalog, part: str, images: pl.DataFrame, min_cell: int) ->
 
 def masked(frame: pl.DataFrame, min_cell: int, columns: tuple[str, ...], *, but: pl.Expr) -> pl.DataFrame:
     """Rows of fewer `patients` without their counts, and with a note that says so."""
-    few = (pl.col("patients") < min_cell) & ~but
+    few = pl.col("patients").is_between(1, min_cell - 1) & ~but  # nobody has nothing to hide
     said = pl.when(few).then(pl.lit(f"masked: fewer than {min_cell} patients")).alias("note")
     return frame.with_columns(said, *(pl.when(~few).then(pl.col(name)).alias(name) for name in columns))
 
@@ -87,19 +87,23 @@ def drawn_anew(catalog: Catalog, test: pl.DataFrame, min_cell: int) -> tuple[pl.
     made, resampled = resample_frame(catalog, images, {"arguments": {}}, RESAMPLE)
     draws = made.frame.select(*KEY, "n_draws")
     known = with_attributes(catalog, images, ["race", "disease"])
-    cells = (
+    counts = (
         known.join(draws, on=KEY, how="left", maintain_order="left")
-        .filter(pl.col("race").is_in(resampled.groups["race"].to_list()), pl.col("disease").is_not_null())
         .group_by("race", "disease")
         .agg(
             images=pl.len().cast(pl.Int64),
             patients=pl.coalesce("patient_id", "image_id").n_unique().cast(pl.Int64),
             draws=pl.col("n_draws").fill_null(0).sum().cast(pl.Int64),
         )
-        .with_columns(
-            prevalence_before=pl.col("images") / pl.col("images").sum().over("race"),
-            prevalence_after=pl.col("draws") / pl.col("draws").sum().over("race"),
-        )
+    )
+    races = pl.DataFrame({"race": resampled.groups["race"].to_list()})
+    every = races.join(pl.DataFrame({"disease": design.DISEASES}), how="cross")
+    cells = every.join(counts, on=["race", "disease"], how="left").with_columns(
+        pl.col("images", "patients", "draws").fill_null(0)
+    )
+    cells = cells.with_columns(
+        prevalence_before=pl.col("images") / pl.col("images").sum().over("race"),
+        prevalence_after=pl.col("draws") / pl.col("draws").sum().over("race"),
     )
     order = {name: at for at, name in enumerate(design.DISEASES)}
     table = masked(
