@@ -65,6 +65,6 @@ def test_the_whole_study(chexploration_command: Callable[..., tuple[int, str, st
     assert set(detection["model"]) == {"disease", "multitask", "disease-white", "disease-male"}
     attributes = pl.read_csv(tmp_path / "out" / "attributes.csv", schema=ERRORS)
     assert set(attributes["model"]) | set(detection["model"]) == set(MODELS)
-    assert (tmp_path / "out" / "explored-disease" / "figures" / "joint_t_sne.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "explored-disease" / "figures" / "joint_tsne_1_2.png").stat().st_size > 10_000
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)

@@ -20,8 +20,8 @@ from cxrtrain.studies.comparison import rounded
 
 TITLE = "Race and sex in models that find disease"
 SYNTHETIC = (
-    "SYNTHETIC DATA: no image here is of a patient. In drawn chests neither race nor sex shows but by what goes with them; what "
-    "is found, and what is not, proves the pipeline and says nothing about medicine."
+    "SYNTHETIC DATA: no image here is of a patient. Drawn chests show hearts and, a little, ages, and nothing of race, sex or an "
+    "effusion: models that look for these do so by chance, as they should. What is found proves the pipeline and says nothing about medicine."
 )
 _QUESTION = (
     "How much of race and sex can be read off a chest X-ray, how much of it is in the features of a model that was trained to find "
