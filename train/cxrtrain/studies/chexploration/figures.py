@@ -20,6 +20,8 @@ _WORDS = {"auroc": "AUROC", "tpr": "True positive rate", "fpr": "False positive 
 _LABELS = {"no_finding": "No Finding", "pleural_effusion": "Pleural Effusion"}
 _SETS = (TEST, design.RESAMPLED)
 _EVERYBODY = "everybody"
+# Of an exploration, what is most to the point first.
+ON_PAGE = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "explained")
 _PANEL = 300
 _BARS = "Bars are 95 % intervals. Masked groups are not drawn."
 
@@ -131,9 +133,9 @@ def _attributes(result: Result) -> Iterator[Figure]:
 
 
 def _explorations(result: Result) -> Iterator[Figure]:
-    """Densities, components and tests; figures of points, one a patient's image, lie beside (explored-MODEL/figures)."""
+    """Tests, densities, components; those by age, and figures of points, one an image, lie beside (explored-MODEL/figures)."""
     for model, found in result.explorations.items():
         for figure in found.figures:
-            if figure.name.startswith(("marginals", "explained", "tests")):
+            if figure.name in ON_PAGE:
                 title = f"{figure.title}: {SAID[model]}"
                 yield replace(figure, name=f"{model}_{figure.name}", title=title)

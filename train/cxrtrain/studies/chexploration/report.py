@@ -13,7 +13,7 @@ from cxrdata.version import __version__
 from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
-from cxrtrain.studies.chexploration.figures import shown, study_figures
+from cxrtrain.studies.chexploration.figures import ON_PAGE, shown, study_figures
 from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
 from cxrtrain.studies.chexploration.result import Result
 from cxrtrain.studies.comparison import rounded
@@ -41,8 +41,8 @@ _ATTRIBUTES = (
 )
 _EXPLORE = (
     "Principal components that hold 99 % of the variance of the test images' features, and tests of the first four and of the logits: "
-    "Kolmogorov-Smirnov, p values adjusted by Benjamini and Yekutieli. Joint plots and t-SNE have a mark for each image, so they lie "
-    "beside this page, in explored-MODEL/figures, and the terms of the data hold for them."
+    "Kolmogorov-Smirnov, p values adjusted by Benjamini and Yekutieli. Those by age, and joint plots and t-SNE, "
+    "which have a mark for each image, lie beside this page in explored-MODEL/figures; the terms of the data hold for them."
 )
 _CONCLUDE = (
     "What to conclude: an attribute that the SPLIT test reads well is in the features. Whether it is used is another question: that "
@@ -95,16 +95,14 @@ def _sections(result: Result, figures: list[Figure]) -> list[Section]:
 
 
 def _features(model: str, figures: list[Figure]) -> list[Figure | Table]:
-    """The figures of an exploration, what is most to the point first."""
-    order = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "marginals", "explained")
-    own = [figure for figure in figures if figure.name.startswith(f"{model}_")]
-    rank = {figure.name: next(at for at, name in enumerate(order) if figure.name.startswith(f"{model}_{name}")) for figure in own}  # fmt: skip
-    return sorted(own, key=lambda figure: rank[figure.name])
+    """The figures of an exploration in their order."""
+    own = {figure.name: figure for figure in figures}
+    return [own[f"{model}_{name}"] for name in ON_PAGE if f"{model}_{name}" in own]
 
 
 def _funnel(result: Result) -> Table:
-    kept = [f"race_{slug(race)}" for race in design.RACES] + [f"sex_{slug(sex)}" for sex in ("F", "M")]
-    caption = "expected images: as published. By race and sex as harmonised, which need not be what the cohort goes by."
+    kept = [f"race_{slug(race)}" for race in design.RACES]
+    caption = "expected images: as published. Race as harmonised, which need not be what the cohort goes by."
     names = ["step", "images", "patients", "expected_images", "delta", *kept]
     return Table(
         "funnel", "Cohort", caption, result.funnel.select(one for one in names if one in result.funnel.columns)
