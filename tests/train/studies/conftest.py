@@ -61,7 +61,9 @@ def chexploration_command(
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made, but not painted, which takes longest by far."""
+    """Figures are made, but not painted, and the page lacks the code that draws them: these take longest by far."""
+    page = import_module("cxrdata.report.page")
+    monkeypatch.setattr(page, "drawing_code", str)
     figure = import_module("cxrdata.report.figure")
     whole = figure._bytes
 
