@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -116,6 +117,14 @@ def test_published_figures_and_why_they_are_not_met(chexploration: Study, chexpl
     row = real.filter(part="AP or PA", group="White").row(0, named=True)
     counted = chexploration.images.filter(race="White").height
     assert (row["published"], row["here"], row["difference"]) == (99027, counted, counted - 99027)
+
+
+def test_race_and_sex_may_both_be_unknown() -> None:
+    rows = [("test", "overall", None, 9), ("test", "race", "unknown", 4), ("test", "sex", "unknown", 5)]
+    parts = pl.DataFrame(rows, schema=["part", "group_by", "group_value", "images"], orient="row")
+    result = SimpleNamespace(parts=parts.with_columns(patients="images", note=pl.lit(None, pl.String)))
+    shown = import_module("cxrtrain.studies.chexploration.report")._parts(result).frame
+    assert shown.select("by", "group", "images_test").rows() == [("overall", None, 9), ("race", "unknown", 4), ("sex", "unknown", 5)]  # fmt: skip
 
 
 def test_errors_come_as_blocks(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:

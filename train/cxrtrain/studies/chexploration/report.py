@@ -110,8 +110,8 @@ def _funnel(result: Result) -> Table:
 
 
 def _parts(result: Result) -> Table:
-    frame = result.parts.with_columns(group=pl.coalesce("group_value", "group_by")).pivot(
-        "part", index="group", values=["images", "patients"], maintain_order=True
+    frame = result.parts.rename({"group_by": "by", "group_value": "group"}).pivot(
+        "part", index=["by", "group"], values=["images", "patients"], maintain_order=True
     )
     masked = result.parts["note"].drop_nulls().unique().to_list()
     caption = f"Empty cells are {masked[0]}, or nobody." if masked else "By race and sex."
