@@ -93,7 +93,10 @@ def test_positions_become_keys(chexploration: Study, theirs: Path, tmp_path: Pat
 def test_ours_need_no_order(chexploration: Study, theirs: Path, tmp_path: Path) -> None:
     write_ours(chexploration, tmp_path / "in" / "disease" / "predictions.test.parquet", "disease", "disease", "test")
     write_our_features(chexploration, tmp_path / "in" / "disease" / "embeddings.test.parquet", "disease", "test")
+    again = tmp_path / "in" / "stages" / "predict-disease-0" / "disease"  # as `cxrdata study` leaves its own folder
+    write_ours(chexploration, again / "predictions.test.parquet", "disease", "disease", "test")
     given = find_given(tmp_path / "in")
+    assert [one.told for one in given.files["disease"]] == ["disease/embeddings.test.parquet", "disease/predictions.test.parquet"]  # fmt: skip
     assert list(given.files) == ["disease"]
     keyed(chexploration, given, "disease", tmp_path / "ours")
     keyed(chexploration, found(theirs / "output", theirs / "order.test.csv"), "disease", tmp_path / "theirs")

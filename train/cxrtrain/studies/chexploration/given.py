@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 KEY = ["dataset", "image_id"]
 PREDICTIONS, EMBEDDINGS = "predictions", "embeddings"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+# Of a study's own folder: what its stages wrote is the same once more.
+_STAGES = "stages"
 _KINDS = re.compile(r"(pred|embed|features)", re.IGNORECASE)
 _PART = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])", re.IGNORECASE)
 _PARTS = {"train": design.TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
@@ -93,6 +95,7 @@ def find_given(place: Path, orders: Sequence[Path] = (), tasks: Sequence[str] = 
     read = [
         one
         for path in ([place] if place.is_file() else sorted(place.rglob("*")))
+        if _STAGES not in path.relative_to(root).parts[:-1]
         if (one := _given_file(path, path.relative_to(root).as_posix(), by_part, notes)) is not None
     ]
     # Features do not say what their model predicts: the predictions beside them do.
