@@ -171,7 +171,7 @@ def _holds_counts(column: pl.Series) -> bool:
         return False
     texts = column.drop_nulls()
     return bool(texts.len()) and bool(
-        (texts.str.contains(r"^[<>\d][\d,.]*( \(.*\))?$") | texts.str.starts_with(MASKED)).all()
+        (texts.str.contains(r"^[<>\d\x{2212}][\d,.]*( \(.*\))?$") | texts.str.starts_with(MASKED)).all()
     )
 
 

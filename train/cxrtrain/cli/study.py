@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cxrtrain.cli.study_chexploration import chexploration
 from cxrtrain.cli.study_implicit_attributes import implicit_attributes
 
 
@@ -13,3 +14,4 @@ def study() -> None:
 
 
 study.add_command(implicit_attributes)
+study.add_command(chexploration)

@@ -28,11 +28,12 @@ def compare(
 
 
 def rounded(frame: pl.DataFrame, *, but: Sequence[str] = ()) -> pl.DataFrame:
-    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole."""
+    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole. A minus is
+    the sign of that name: a text that begins with a hyphen is taken for a formula."""
 
     def told(value: float) -> str:
         whole = abs(value) >= _COUNTS and value == round(value)
-        return f"{value:,.0f}" if whole else f"{value:.{_PLACES}f}"
+        return (f"{value:,.0f}" if whole else f"{value:.{_PLACES}f}").replace("-", "\u2212")
 
     return frame.with_columns(
         pl.col(name).map_elements(told, return_dtype=pl.String)
