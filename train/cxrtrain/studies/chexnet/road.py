@@ -26,11 +26,11 @@ from cxrtrain.studies.stages import Plan, Stage, Work, study_digest
 MODEL = "chexnet"
 PREDICT = f"predict-{MODEL}"
 MAPS, EXPLORER = "maps", "explorer"
-SCALE, SIDE = 0.02, 96
+SCALE, SIDE = 0.015, 64
 # A net of few weights for two cores, with the mean of its last maps before the head, which the maps need.
 QUICK = (
     f"data.side={SIDE}", "data.fit=squash", f"input.crop={SIDE}", "input.channels=1", "input.normalise=training", "model.backbone=test_resnet",
-    "model.weights=none", "loop.epochs=5", "loop.batch=32",
+    "model.weights=none", "loop.epochs=4", "loop.batch=32",
 )  # fmt: skip
 
 
