@@ -142,11 +142,13 @@ def _figure(figure: Figure) -> str:
 
 def _picture(item: Picture) -> str:
     name, title, said = (html.escape(text) for text in (item.name, item.title, item.said))
-    data = base64.b64encode(item.png).decode()
+    images = "".join(
+        f'<img alt="{said}" src="data:image/png;base64,{base64.b64encode(file).decode()}">' for file in item.files
+    )
     return "\n".join(
         [
             f'<div id="picture-{name}"><h3>{title}</h3><p class="quiet">{said}</p>',
-            f'<div class="picture"><img alt="{said}" src="data:image/png;base64,{data}">{_table(item.frame, title)}</div></div>',
+            f'<div class="picture"><div>{images}</div>{_table(item.frame, title)}</div></div>',
         ]
     )
 

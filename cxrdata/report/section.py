@@ -25,13 +25,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture beside the table of what is known of it. png: a whole file, which becomes part of the page. said: what it shows,
-    for who cannot see it. A page of patients' images says which terms it is under."""
+    """Pictures beside the table of what is known of them. files: whole PNG files, which become part of the page. said: what they
+    show, also for who cannot see it. A page of patients' images says which terms it is under."""
 
     name: str
     title: str
     said: str
-    png: bytes
+    files: Sequence[bytes]
     frame: pl.DataFrame
 
 

@@ -159,7 +159,14 @@ def test_from_predictions_to_the_page(command: Command, catalog: Path, tmp_path:
     with (tmp_path / "out" / "aucs.csv").open() as file:
         assert [row["label"] for row in csv.DictReader(file)] == list(findings().values())
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    for title in ("Published and here", "By sex", "By children and adults", "By decade of age", "By view", "Differences"):
+    for title in (
+        "Published and here",
+        "By sex",
+        "By children and adults",
+        "By decade of age",
+        "By view",
+        "Differences",
+    ):
         assert f">{title}</h2>" in page
     assert '<p class="notice">SYNTHETIC DATA' in page
     assert str(tmp_path) not in page

@@ -1,8 +1,7 @@
 """Test images under CheXNet's maps, each beside what is predicted and what is true: as the published explorer shows them.
 
-Of every finding a few test images that have it, and as many without any, by a keyed choice. An image's map is of the finding whose
-prediction is highest against its prevalence among the training images, which is the scale of the map itself; by probability alone
-it would nearly always be infiltration, the most frequent.
+Of every finding a few test images that have it, and as many without any, by a keyed choice. Each has the map of the finding that is
+predicted highest, and that of the finding it is shown for.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ SCHEMA = {
 TITLE = "Test images, maps, predictions and truth"
 _SAID = (
     (
-        "Each picture is a test image, and beside it the same under a map: log(sigmoid(class activation) / prevalence), cut to -5 to 5. Red "
-        "speaks for the finding, blue against it. The map is of the finding whose prediction is highest against its prevalence in the "
-        "training images. Truth: text-mined labels, which are wrong for some images."
+        "Each picture is a test image, and beside it the same under a map: log(sigmoid(class activation) / prevalence), cut to \N{MINUS SIGN}5 "
+        "to 5, the prevalence being that of the training images. Red speaks for the finding, blue against it. First the map of the finding "
+        "that is predicted highest, then that of the finding which the section is about. Truth: text-mined labels, wrong for some images."
     ),
     "A map says what the score follows from, not whether that is right. Images were chosen by a key, not by how well they look.",
 )
@@ -63,8 +62,8 @@ def choose(predicted: pl.DataFrame, truth: pl.DataFrame, each: int, seed: int = 
 def shown_rows(
     chosen: pl.DataFrame, predicted: pl.DataFrame, truth: pl.DataFrame, prevalence: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Rows of `SCHEMA`: one a chosen image and finding that is predicted. prevalence: of each finding in the training; one
-    that is 0 there has no map."""
+    """Rows of `SCHEMA`: one a chosen image and finding that is predicted. prevalence: of each finding in the training; where it
+    is 0 there is no map, which is divided by it."""
     columns = {
         finding: f"prob_{label}" for finding, label in findings().items() if f"prob_{label}" in predicted.columns
     }
@@ -80,46 +79,50 @@ def shown_rows(
     rows = rows.join(known, on=["image_id", "finding"], how="left", maintain_order="left").with_columns(
         prevalence=pl.col("finding").replace_strict(dict(prevalence), return_dtype=pl.Float64)
     )
-    ratio = pl.when(pl.col("prevalence") > 0).then(pl.col("probability") / pl.col("prevalence")).otherwise(0.0)
+    possible = pl.when(pl.col("prevalence") > 0).then("probability").otherwise(-1.0)
+    highest = pl.int_range(pl.len()).over("image_id") == possible.arg_max().over("image_id")
+    mapped = (pl.col("prevalence") > 0) & (highest | (pl.col("finding") == pl.col("shown_for")))
     place = {name: at for at, name in enumerate(chosen["image_id"].to_list())}
     return (
-        rows.with_columns(mapped=pl.int_range(pl.len()).over("image_id") == ratio.arg_max().over("image_id"))
+        rows.with_columns(mapped=mapped)
         .sort(pl.col("image_id").replace_strict(place, return_dtype=pl.Int64), maintain_order=True)
         .select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
     )
 
 
 def explorer_page(
-    shown: pl.DataFrame, pictures: Mapping[str, Path], told: Mapping[str, str], *, synthetic: bool
+    shown: pl.DataFrame, pictures: Mapping[tuple[str, str], Path], told: Mapping[str, str], *, synthetic: bool
 ) -> Page:
-    """The page. pictures: of each image the file with its map; told: its age and view in words."""
+    """The page. pictures: of each image and mapped finding the file; told: an image's age and view in words."""
     sections = []
     for name in [*findings(), NONE]:
         own = shown.filter(shown_for=name)
         if own.is_empty():
             continue
-        title = "No finding" if name == NONE else said(name).capitalize()
         shows = [
-            _picture(image, own.filter(image_id=image), pictures[image], told[image])
+            _picture(image, own.filter(image_id=image), pictures, told[image])
             for image in own["image_id"].unique(maintain_order=True).to_list()
         ]
-        sections.append(Section(name, title, [], list(shows)))
+        sections.append(Section(name, "No finding" if name == NONE else said(name).capitalize(), [], shows))
     return Page(
         title=TITLE,
         said=list(_SAID),
         notices=[_SYNTHETIC if synthetic else _TERMS],
         sections=sections,
-        foot=f"cxrdata {__version__}. The sections are by what is true of the images, rarest first where an image has several.",
+        foot=f"cxrdata {__version__}. The sections are by what is true; an image with several findings stands with the rarest.",
     )
 
 
-def _picture(image: str, rows: pl.DataFrame, file: Path, told: str) -> Picture:
-    mapped = rows.filter("mapped")["finding"].item()
+def _picture(image: str, rows: pl.DataFrame, pictures: Mapping[tuple[str, str], Path], told: str) -> Picture:
+    ranked = rows.sort("probability", descending=True, maintain_order=True)
+    mapped = ranked.filter("mapped")["finding"].to_list()
     true = [said(name) for name in rows.filter(truth=1)["finding"].to_list()]
-    table = rows.sort("probability", descending=True, maintain_order=True).select(
-        pl.concat_str(in_words("finding"), pl.when("mapped").then(pl.lit(" (map)")).otherwise(pl.lit(""))).alias("finding"),
+    table = ranked.select(
+        in_words("finding"),
         *(pl.col(name).map_elements(lambda value: f"{value:.3f}", return_dtype=pl.String) for name in ("probability", "prevalence")),
         truth=pl.col("truth").replace_strict({0: "no", 1: "yes"}, default="unknown", return_dtype=pl.String),
     )  # fmt: skip
-    words = f"{told}. Map of {said(mapped)}. True: {', '.join(true) or 'none of the 14'}."
-    return Picture(image.removesuffix(".png"), f"{image}: {said(mapped)}", words, file.read_bytes(), table)
+    words = f"{told}. Mapped: {', '.join(said(name) for name in mapped)}. True: {', '.join(true) or 'none of the 14'}."
+    return Picture(
+        image.removesuffix(".png"), image, words, [pictures[image, name].read_bytes() for name in mapped], table
+    )

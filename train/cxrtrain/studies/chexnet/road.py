@@ -139,15 +139,13 @@ def _explorer(data: StudyData) -> Stage:
         pictures, told = {}, {}
         for index in sorted(on.of[MAPS].glob("*/index.parquet")):
             for row in pl.read_parquet(index).iter_rows(named=True):
-                pictures[row["image_id"]] = index.parent / row["file"]
+                pictures[row["image_id"], row["output"]] = index.parent / row["file"]
                 age = "age unknown" if row["age_years"] is None else f"{row['age_years']:.0f} years"
                 told[row["image_id"]] = f"{age}, {row['view'] or 'view unknown'}"
         with cxrdata.open(catalog) as opened:
             copy_terms(opened, on.folder)
             synthetic = bool(opened.manifest["synthetic"])
-        page = explorer_page(
-            shown.filter(pl.col("image_id").is_in(list(pictures))), pictures, told, synthetic=synthetic
-        )
+        page = explorer_page(shown, pictures, told, synthetic=synthetic)
         (on.folder / "explorer.html").write_text(render(page), encoding="utf-8")
         shutil.copyfile(on.of[MAPS] / SHOWN, on.folder / SHOWN)
 
