@@ -39,7 +39,7 @@ def cardiomegaly(asked: Asked, models: str | None, blends: str, split: str, rule
     from cxrtrain.studies.case_study.design import RULES, TRAINED_ON
     from cxrtrain.studies.case_study.fpr import Wish
     from cxrtrain.studies.case_study.plan import OUTPUTS, Given, plan_of_predictions
-    from cxrtrain.studies.case_study.road import Road, phantoms, plan_of_road
+    from cxrtrain.studies.case_study.road import Road, models_of, phantoms, plan_of_road
 
     wish = Wish(
         rules=RULES if rules == _BOTH else (rules,),
@@ -52,7 +52,7 @@ def cardiomegaly(asked: Asked, models: str | None, blends: str, split: str, rule
         catalog=asked.catalog,
         store=asked.store,
         split=split,
-        models=names(models) or TRAINED_ON,
+        models=models_of(names(models)) or TRAINED_ON,
         blends=_numbers(blends),
         sets=asked.sets,
     )

@@ -7,12 +7,13 @@ first four stages. Every stage is commands that anyone can run by hand (`cxrtrai
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from cxrdata.errors import CxrError
+from cxrdata.sources.base import Registry
 from cxrtrain.studies.case_study import design
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.plan import ANALYSE, STAGES, Given, report_stage, run_analysis
@@ -62,11 +63,10 @@ class Road:
 
     @property
     def data(self) -> StudyData:
-        datasets = self.phantoms.scales if self.phantoms is not None else (*self.models, design.CHILDREN)
-        arguments = (
-            "--pediatric-vs-adult", "--dataset", ",".join(datasets), "--where", WHERE, "--seed", str(design.SEED),
-        )  # fmt: skip
-        return StudyData((SplitWish(self.split, arguments),), WHERE, self.phantoms, self.catalog, self.store)
+        # Of every dataset that is there, whichever models are asked for: each is tested on all, and others may be trained later.
+        arguments = ("--pediatric-vs-adult", "--where", WHERE, "--seed", str(design.SEED))
+        wish = SplitWish(self.split, arguments, design.DATASETS)
+        return StudyData((wish,), WHERE, self.phantoms, self.catalog, self.store, needs=self.models)
 
 
 def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, float] = SCALES) -> Phantoms:
@@ -74,11 +74,19 @@ def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, floa
     return Phantoms(scales, SIDE, seed, norms)
 
 
-def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
-    """All stages. Raises CxrError: CXR-501 an unknown model, and those of `StudyData.inputs`."""
-    for model in road.models:
+def models_of(said: Sequence[str]) -> tuple[str, ...]:
+    """Datasets to train on, by name or alias, each once. Raises CxrError CXR-501 where no model is trained on one."""
+    aliases = Registry().by_alias
+    found = dict.fromkeys(aliases.get(one, one) for one in said)
+    for model in found:
         if model not in EXPERIMENTS:
             raise CxrError("CXR-501", f"no model is trained on {model!r}", fix=f"--models {','.join(EXPERIMENTS)}")
+    return tuple(found)
+
+
+def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
+    """All stages. Raises CxrError: those of `models_of` and of `StudyData.inputs`."""
+    models_of(road.models)
     data = road.data
     stages = data.stages()
     sets = (f"data.split={road.split}", *(QUICK if road.phantoms is not None else ()), *road.sets)

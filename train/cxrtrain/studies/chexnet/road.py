@@ -49,7 +49,7 @@ class Road:
     @property
     def data(self) -> StudyData:
         wish = SplitWish(self.split, ("--cohort", COHORT, "--ratios", RATIOS))
-        return StudyData((wish,), None, self.phantoms, self.catalog, self.store)
+        return StudyData((wish,), None, self.phantoms, self.catalog, self.store, needs=(DATASET,))
 
 
 def phantoms(seed: int = 0, norms: Path | None = None, scale: float = SCALE) -> Phantoms:
