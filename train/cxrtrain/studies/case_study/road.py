@@ -93,27 +93,32 @@ def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
     judged = JUDGED.format(split=road.split)
     for model in road.models:
         stages.append(train_stage(data, model, EXPERIMENTS[model], sets))
-        files = {
-            f"{_PREDICTIONS}/hm-{blend:g}/{model}.parquet": ("--where", judged, "--histogram-blend", f"{blend:g}")
-            for blend in road.blends
-        }
-        stages.append(predict_stage(data, model, files))
+        for blend in road.blends:  # a stage each, so that one more leaves the others as they are
+            asked = ("--where", judged, "--histogram-blend", f"{blend:g}")
+            file = f"{_PREDICTIONS}/hm-{blend:g}/{model}.parquet"
+            stages.append(predict_stage(data, model, {file: asked}, stage=_predicts(model, blend)))
     stages += [_analysis(road, wish), report_stage()]
     return Plan(out / STAGES, stages)
 
 
+def _predicts(model: str, blend: float) -> str:
+    return f"predict-{model}" + (f"-hm-{blend:g}" if blend else "")
+
+
 def _analysis(road: Road, wish: Wish) -> Stage:
+    predicted = [_predicts(model, blend) for model in road.models for blend in road.blends]
+
     def work(on: Work) -> None:
         import cxrdata
 
         gathered = on.folder / _PREDICTIONS
-        for model in road.models:
-            shutil.copytree(on.of[f"predict-{model}"] / _PREDICTIONS, gathered, dirs_exist_ok=True)
+        for one in predicted:
+            shutil.copytree(on.of[one] / _PREDICTIONS, gathered, dirs_exist_ok=True)
         catalog, _ = road.data.places(on)
         with cxrdata.open(catalog) as opened:
             run_analysis(Given(gathered, opened, road.split), wish, on, synthetic=road.phantoms is not None)
 
-    after = (*(f"predict-{model}" for model in road.models), *road.data.before)
+    after = (*predicted, *road.data.before)
     inputs = {
         "rules": list(wish.rules),
         "bootstrap": wish.bootstrap,
