@@ -30,7 +30,8 @@ _SAID = (
     (
         "Each picture is a test image, and beside it the same under a map: log(sigmoid(class activation) / prevalence), cut to \N{MINUS SIGN}5 "
         "to 5, the prevalence being that of the training images. Red speaks for the finding, blue against it. First the map of the finding "
-        "that is predicted highest, then that of the finding which the section is about. Truth: text-mined labels, wrong for some images."
+        "that is predicted highest, then that of the finding which the section is about; one that no training image has cannot be mapped. "
+        "Truth: text-mined labels, wrong for some images."
     ),
     "A map says what the score follows from, not whether that is right. Images were chosen by a key, not by how well they look.",
 )

@@ -16,6 +16,7 @@ from cxrtrain.studies.chexnet.published import published_figures
 
 HERE = "here"
 _WIDE, _PANEL, _HIGH, _COLUMNS = 520, 250, 110, 3
+_SURE = "isValid(datum.low)"
 _BARS = "Bars are 95 % intervals by patient."
 
 
@@ -64,7 +65,7 @@ def _aucs(analysis: Analysis, model: str, suffix: str, words: str) -> Figure:
     )  # fmt: skip
     x = alt.X("auroc:Q", title="AUROC", scale=alt.Scale(zero=False, nice=False, padding=12), axis=alt.Axis(tickCount=6))
     shapes = alt.Scale(domain=order, range=list(SHAPES[: len(order)]))
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q", title="AUROC"), x2="high:Q")  # fmt: skip
+    bars = base.transform_filter(_SURE).mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q", title="AUROC"), x2="high:Q")  # fmt: skip
     points = base.mark_point(filled=True, opacity=1, size=48).encode(
         x=x, shape=alt.Shape("who:N", title=None, sort=order, scale=shapes),
         tooltip=[alt.Tooltip("finding:N"), alt.Tooltip("who:N"), alt.Tooltip("auroc:Q", format=".4f"), alt.Tooltip("positives:Q", format=",")],
@@ -116,7 +117,7 @@ def _side_by_side(table: pl.DataFrame, findings: Sequence[str], groups: Sequence
     )  # fmt: skip
     shapes = alt.Scale(domain=list(groups), range=[SHAPES[at] for at in range(len(groups))])
     x = alt.X("auroc:Q", title="AUROC", scale=alt.Scale(zero=False, nice=False, padding=12), axis=alt.Axis(tickCount=6))
-    bars = base.mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q", title="AUROC"), x2="high:Q")
+    bars = base.transform_filter(_SURE).mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q", title="AUROC"), x2="high:Q")
     points = base.mark_point(filled=True, opacity=1, size=48).encode(
         x=x, shape=alt.Shape("group:N", title=None, sort=list(groups), scale=shapes), tooltip=_tooltip()
     )
@@ -131,7 +132,7 @@ def _decades(table: pl.DataFrame, findings: Sequence[str], groups: Sequence[str]
     y = alt.Y("auroc:Q", title="AUROC", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=x, color=alt.value(colour("blue")))
     even = alt.Chart().mark_rule(strokeDash=[3, 3], color=colour("grey")).encode(y=alt.datum(0.5))
-    bars = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title="AUROC"), y2="high:Q")
+    bars = base.transform_filter(_SURE).mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title="AUROC"), y2="high:Q")
     points = base.mark_point(filled=True, opacity=1, size=36).encode(y=y, tooltip=_tooltip())
     layers = alt.layer(even, bars, points).properties(width=_PANEL, height=_HIGH)
     facet = alt.Facet("finding:N", title=None, sort=list(findings))

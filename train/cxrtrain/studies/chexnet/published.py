@@ -55,7 +55,7 @@ def _reason(row: Mapping[str, Any], analysis: Analysis, model: str) -> str | Non
         return PHANTOMS
     if row["here"] is None:
         own = analysis.overall.filter(model=model, label=row["finding"])
-        return "this model does not predict it" if own.is_empty() else f"undefined here: {own['note'][0]}"
+        return "this model does not predict it" if own.is_empty() else f"none here, {own['note'][0]}"
     if row["system"] == CHEXNET:
         return "its weights, predictions and test images are not public: other test images"
     if not is_published_test(analysis, model):
