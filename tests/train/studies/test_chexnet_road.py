@@ -182,7 +182,9 @@ def check_whole(folder: Path, road: Road, shown: int) -> None:
         assert '<p class="notice">SYNTHETIC DATA' in written[name].read_text(encoding="utf-8")
 
 
-def test_the_whole_road_at_its_smallest(tmp_path: Path) -> None:
+def test_the_whole_road_at_its_smallest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures as their tables alone: drawing them is tested with the analysis."""
+    monkeypatch.setattr("cxrdata.report.figure.FORMATS", ("csv",))
     drawn = replace(phantoms(scale=0.001), workers=1)
     small = Road(phantoms=drawn, sets=("loop.max_steps=1", "loop.batch=16"), pictures=1)
     check_whole(tmp_path, small, shown=5)
