@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -78,6 +79,10 @@ def test_the_published_aucs(published: Analysis, real_data: Path) -> None:
     chexnet = compared.filter(system="chexnet")
     assert chexnet.filter(finding="cardiomegaly")["difference"].item() == pytest.approx(0.9090 - 0.9248, abs=5e-5)
     assert chexnet["reason"].str.contains("not public").all()
+    told = comparison(replace(published, trained="trained here anew")).filter(system="retrained")
+    assert set(told["reason"]) == {"trained here anew"}
+    old = comparison(replace(published, old_labels=True)).filter(system="retrained")
+    assert old["reason"].str.starts_with("labels of 2017").sum() == 14
 
 
 def test_groups_against_scikit_learn(published: Analysis, real_data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,8 @@ def check_whole(folder: Path, road: Road, shown: int) -> None:
     predicted = pl.read_csv(written["preds.csv"])
     assert predicted.columns == [CHEXNET_KEY, *(f"prob_{label}" for label in findings().values())]
     assert pl.read_csv(written["aucs.csv"])["label"].to_list() == list(findings().values())
+    (notes,) = (folder / "stages").glob("analyse-*/notes.json")
+    assert json.loads(notes.read_text())["trained"].startswith("trained here")
     compared = pl.read_csv(written["published.csv"])
     assert (compared.height, compared["reason"].null_count()) == (30, 0)
     rows = pl.read_csv(written["explorer.csv"])
