@@ -16,6 +16,7 @@ from cxrdata.errors import CxrError
 from cxrtrain.studies.case_study.road import Road, models_of
 from cxrtrain.studies.data import SplitWish, StudyData
 
+Command = Callable[..., tuple[int, str, str]]
 WISH = SplitWish("mine", ("--ratios", "0.5,0.2,0.3"), ("padchest", "nih_cxr14"))
 
 
@@ -82,6 +83,15 @@ def test_what_is_lacking_is_said_before_anything_is_made(own: StudyData) -> None
         with pytest.raises(CxrError) as caught:
             StudyData((WISH,), catalog=own.catalog, store=store).inputs()
         assert caught.value.code == code
+
+
+def test_a_misspelt_stage_makes_no_split(own: StudyData, command: Command, tmp_path: Path) -> None:
+    asked = ("-c", own.catalog, "--store", own.store, "--models", "nih", "--out", tmp_path / "out")
+    code, _, err = command(*asked, "--only", "trian-nih_cxr14")
+    assert (code, "there is no stage 'trian-nih_cxr14'; did you mean train-nih_cxr14" in err) == (2, True), err
+    assert own.catalog is not None
+    assert not (own.catalog / "splits" / "age-bias").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_models_by_alias() -> None:
