@@ -88,7 +88,9 @@ def test_features_are_made_once(
 def test_images_that_the_store_lacks(planted: Planted, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shutil.copytree(planted.store, tmp_path / "store")
     with cxrdata.open(planted.catalog) as opened:
-        lost = opened.sql(f"SELECT image_id FROM splits WHERE split_name = '{SPLIT}' AND split = 'test' ORDER BY 1 LIMIT 3")
+        lost = opened.sql(
+            f"SELECT image_id FROM splits WHERE split_name = '{SPLIT}' AND split = 'test' ORDER BY 1 LIMIT 3"
+        )
     index = pl.read_parquet(tmp_path / "store" / "index.parquet")
     index.join(lost, on="image_id", how="anti").write_parquet(tmp_path / "store" / "index.parquet")
     wishes = ("--origins", "random", "--no-ablation", "--cache", str(tmp_path / "cache"))

@@ -44,8 +44,8 @@ def plan_of(folder: Path, **wishes: Any) -> Any:
 def test_the_stages_in_their_order(commands: Commands, tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     assert plan.table()["stage"].to_list() == [
-        "data", "catalog", "splits", "store", "train-vindr_cxr", "predict-vindr_cxr", "train-padchest", "predict-padchest",
-        "analyse", "report",
+        "data", "catalog", "splits", "store", "train-vindr_cxr", "predict-vindr_cxr", "predict-vindr_cxr-hm-0.5", "train-padchest",
+        "predict-padchest", "predict-padchest-hm-0.5", "analyse", "report",
     ]  # fmt: skip
     plan.run()
     assert commands.names() == [
@@ -67,7 +67,9 @@ def test_the_stages_in_their_order(commands: Commands, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ({"blends": (0.0,)}, ["predict", "predict"]),
+        ({"blends": (0.0,)}, []),
+        ({"blends": (0.0, 0.5, 1.0)}, ["predict", "predict"]),
+        ({"models": (*MODELS, "nih_cxr14")}, ["train age-bias-nih", "predict", "predict"]),
         ({"sets": ("loop.epochs=2",)}, ["train age-bias-vindr", "predict", "predict", "train age-bias-padchest", "predict", "predict"]),
         ({"models": ("vindr_cxr",)}, []),
     ],
@@ -118,7 +120,8 @@ def test_what_is_missing_is_said(tmp_path: Path, command: Callable[..., tuple[in
     assert (code, err.splitlines()[0]) == (1, "error CXR-148: there is no finished image store here")
     code, _, err = command("--data", "synthetic", "--predictions", tmp_path, "--out", tmp_path)
     assert code == 2
-    code, _, err = command("--data", "synthetic", "--blends", "none", "--out", tmp_path)
-    assert "--blends are numbers from 0 to 1" in err
+    for blends in ("none", "0,2", "nan"):
+        code, _, err = command("--data", "synthetic", "--blends", blends, "--out", tmp_path)
+        assert (code, f"--blends are numbers from 0 to 1, not {blends!r}" in err) == (2, True)
     code, out, err = command("--data", "synthetic", "--out", tmp_path / "x", "--dry-run", "--format", "csv")
-    assert (code, out.count("to run"), (tmp_path / "x").exists()) == (0, 14, False)
+    assert (code, out.count("to run"), (tmp_path / "x").exists()) == (0, 30, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cxrtrain.cli.study_chexnet import chexnet
 from cxrtrain.cli.study_chexploration import chexploration
 from cxrtrain.cli.study_implicit_attributes import implicit_attributes
 
@@ -13,5 +14,5 @@ def study() -> None:
     """A published study as one command: from a catalog, from drawn phantoms, or from anyone's predictions."""
 
 
-study.add_command(implicit_attributes)
-study.add_command(chexploration)
+for one in (chexnet, chexploration, implicit_attributes):
+    study.add_command(one)
