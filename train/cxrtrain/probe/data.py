@@ -19,6 +19,7 @@ from cxrtrain.bundle import KEY, Bundle, HeadTargets
 from cxrtrain.choice import TEST, has_own_bundle, own_bundle
 from cxrtrain.config import Experiment, HeadConfig
 from cxrtrain.explain.question import group_order
+from cxrtrain.pixels import stored
 from cxrtrain.prepare import prepare
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def probe_data(
     split: str | None = None,
     classes: Sequence[str] = (),
     test: str = TEST,
+    store: Path | None = None,
 ) -> ProbeData:
     """classes: the attribute's values in question; none named, all that training images have. split: None: the run's.
-    folder: where the bundle is written.
+    folder: where the bundle is written. store: leave out the images that this one lacks.
 
     Raises CxrError: CXR-501 no such attribute, value, split or part, CXR-502 no split or a single value is named, CXR-152 the
     attribute, or a finding, has one value only, CXR-507 the run has learnt from all patients of the test part.
@@ -91,6 +93,9 @@ def probe_data(
     rows[2], notes = _not_learnt_from(catalog, run, bundle, rows[2])
     kept = np.zeros(len(bundle), dtype=np.bool_)
     kept[np.concatenate(rows)] = True
+    if store is not None:
+        kept &= stored(store, bundle)
+        rows = [one[kept[one]] for one in rows]
     place = np.cumsum(kept) - 1
     narrowed = bundle.only(kept)
     train, valid, tested = (place[one] for one in rows)
