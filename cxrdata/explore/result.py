@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIGURES = "figures"
 # By which names `explore_figures` are known: an earlier answer's would be taken for this one's.
-_DRAWN = re.compile(r"(joint_(pca|tsne)_\d+_\d+|marginals_by_\w+|explained|tests)\.(svg|png)")
+_DRAWN = re.compile(r"joint_(pca|tsne)_\d+_\d+|marginals_by_\w+|explained|tests")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Exploration:
 
         Raises CxrError: CXR-602 not writable; CXR-604 figures without the extra `[report]`.
         """
-        from cxrdata.report.figure import require_altair, save_figures
+        from cxrdata.report.figure import remove_figures, require_altair, save_figures
 
         folder = Path(folder)
         if figures:
@@ -61,7 +61,7 @@ class Exploration:
         written = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _remove_figures(folder / FIGURES)
+            remove_figures(folder / FIGURES, _DRAWN)
             for name in ("sample", "explained", "tests"):
                 frame: pl.DataFrame = getattr(self, name)
                 files = [folder / f"{name}.parquet", folder / f"{name}.csv"]
@@ -76,9 +76,3 @@ class Exploration:
                 fix="name a folder that can be made and written to",
             ) from error
         return [*written, *(save_figures(self.figures, folder / FIGURES) if figures else [])]
-
-
-def _remove_figures(folder: Path) -> None:
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _DRAWN.fullmatch(path.name):
-            path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,19 @@ def save_figures(
             fix="name a folder that can be made and written to",
         ) from error
     return written
+
+
+def remove_figures(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove pictures that an earlier call left in a folder: they would be taken for this one's. names: of those that the
+    caller draws, without suffix. Raises CxrError CXR-602."""
+    try:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if names.fullmatch(path.stem) and path.suffix.removeprefix(".") in FORMATS:
+                path.unlink()
+    except OSError as error:
+        raise CxrError(
+            "CXR-602", f"cannot write: {error.strerror}", where=str(error.filename or folder), fix="name another folder"
+        ) from error
 
 
 def _check(figures: Sequence[Figure], formats: Sequence[str]) -> None:

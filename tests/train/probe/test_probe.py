@@ -6,6 +6,7 @@ import io
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_patients_whom_the_run_has_learnt_from_are_no_test(planted: Planted, aga
     assert data.notes == (said,)
 
 
+def test_a_run_whose_images_nobody_knows_here_is_said_to_be_one(
+    planted: Planted, again: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    learnt = planted.run.experiment
+    elsewhere = replace(planted.run, experiment=replace(learnt, data=replace(learnt.data, split="gone")))
+    monkeypatch.setattr("cxrtrain.probe.data.has_own_bundle", lambda _: False)
+    with cxrdata.open(planted.catalog) as opened:
+        data = probe_data(opened, elsewhere, "sex", tmp_path / "bundle", split=again)
+        # Without its bundle, the catalog's split says whom the run knows.
+        known = probe_data(opened, planted.run, "sex", tmp_path / "other", split=again)
+    assert data.notes == ("nothing says which images the run was trained on: some of the test part may be among them",)
+    assert known.notes[0].endswith("left out") and len(known.test) < len(data.test)
+
+
 def test_a_test_part_of_nobody_else_is_refused(planted: Planted, tmp_path: Path) -> None:
     with cxrdata.open(planted.catalog) as opened, pytest.raises(CxrError) as caught:
         probe_data(opened, planted.run, "sex", tmp_path / "bundle", split=SPLIT, test="valid")
@@ -112,8 +127,13 @@ def test_a_test_part_of_nobody_else_is_refused(planted: Planted, tmp_path: Path)
 def test_kept_features_that_were_damaged_are_made_again(
     planted: Planted, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("ablation.png", "own.png"):  # of an earlier run with ablation, and not of it
+        (figures / name).write_text("old")
     wishes = ("--origins", "random", "--no-ablation", "--bootstrap", "0", "--cache", str(tmp_path))
-    first = probed(planted, capsys, *wishes)
+    first = probed(planted, capsys, *wishes, "--figures", str(figures))
+    assert sorted(path.name for path in figures.iterdir()) == ["origins.png", "origins.svg", "own.png"]
     (file,) = tmp_path.glob("*/features.npy")
     whole = file.read_bytes()
     n = len(np.load(file))

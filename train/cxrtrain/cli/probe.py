@@ -163,9 +163,10 @@ def probe(
                 )  # fmt: skip
                 rows = pl.concat([rows, trained])
     if figures is not None:
-        from cxrdata.report.figure import save_figures
-        from cxrtrain.probe.figures import probe_figures
+        from cxrdata.report.figure import remove_figures, save_figures
+        from cxrtrain.probe.figures import DRAWN, probe_figures
 
+        remove_figures(figures, DRAWN)
         for path in save_figures(probe_figures(rows), figures):
             remark(str(path), quiet=quiet)
     emit(rows, row_format=row_format, limit=limit, out=out, quiet=quiet)

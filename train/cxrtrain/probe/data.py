@@ -147,21 +147,26 @@ def _not_learnt_from(
 
 
 def _learnt(catalog: Catalog, run: Run) -> pl.Series | None:
-    """The patients of the images that the run was trained on, or its epoch chosen by; None where nothing says so."""
-    data = run.experiment.data
-    parts = (data.train, data.valid)
-    if has_own_bundle(run):
-        own = own_bundle(run)
-        fold = tuple(run.about["fold"]) if run.about.get("fold") else None
-        rows = np.concatenate([own.rows(part, fold=fold) for part in parts])
-        keys = {name: np.asarray(getattr(own, name))[rows] for name in KEY}
-        return _units(catalog, pl.DataFrame(keys))
-    if data.split is None:
+    """The patients of the images that the run was trained on, or its epoch chosen by; None where nothing says so: a run from
+    elsewhere may have neither its bundle nor its split here."""
+    try:
+        return _units(catalog, _of_bundle(run) if has_own_bundle(run) else _of_split(catalog, run))
+    except CxrError:
         return None
-    images = pl.DataFrame(open_split(catalog, data.split)).filter(pl.col("split").is_in(parts))
-    if data.datasets:
-        images = images.filter(pl.col("dataset").is_in(data.datasets))
-    return _units(catalog, images)
+
+
+def _of_bundle(run: Run) -> pl.DataFrame:
+    own, data = own_bundle(run), run.experiment.data
+    fold = tuple(run.about["fold"]) if run.about.get("fold") else None
+    rows = np.concatenate([own.rows(part, fold=fold) for part in (data.train, data.valid)])
+    return pl.DataFrame({name: np.asarray(getattr(own, name))[rows] for name in KEY})
+
+
+def _of_split(catalog: Catalog, run: Run) -> pl.DataFrame:
+    data = run.experiment.data
+    split = pl.DataFrame(open_split(catalog, data.split or ""))
+    images = split.filter(pl.col("split").is_in((data.train, data.valid)))
+    return images.filter(pl.col("dataset").is_in(data.datasets)) if data.datasets else images
 
 
 def _patients(catalog: Catalog, bundle: Bundle) -> NDArray[np.int64]:

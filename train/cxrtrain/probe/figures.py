@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,6 +13,7 @@ from cxrdata.report.figure import Figure, require_altair
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DRAWN = re.compile("origins|ablation")  # the names of figures
 _WIDTH, _HEIGHT, _COLUMNS = 220, 150, 3
 
 
