@@ -241,13 +241,22 @@ def test_refused(
     planted: Planted,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     more: tuple[str, ...],
     code: str,
 ) -> None:
     monkeypatch.setattr("cxrtrain.models.weights.imagenet_file", _nowhere)
     monkeypatch.setattr(embedding, "outputs_of", None)  # nothing long is begun
     with pytest.raises(CxrError) as caught:
-        probed(planted, capsys, "--no-ablation", *(() if "--origins" in more else ("--origins", "random")), *more)
+        probed(
+            planted,
+            capsys,
+            "--no-ablation",
+            "--cache",
+            str(tmp_path),
+            *(() if "--origins" in more else ("--origins", "random")),
+            *more,
+        )
     assert caught.value.code == code
 
 
