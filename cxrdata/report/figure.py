@@ -142,7 +142,7 @@ def _bytes(figure: Figure, suffix: str, scheme: Scheme) -> bytes:
 
 def _heading(figure: Figure) -> dict[str, Any]:
     """Title and caption: a picture goes about without the page that would say what its bands and bars are."""
-    lines = wrap(figure.caption, _LINE)
+    lines = wrap(figure.caption, _LINE, break_on_hyphens=False)
     return (
         {"text": figure.title, "subtitle": lines, "subtitleFontSize": 11, "subtitlePadding": 6}
         if lines
