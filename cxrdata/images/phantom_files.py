@@ -18,10 +18,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cxrdata.errors import CxrError, nearest
 from cxrdata.harmonise.dataset import harmonise
 from cxrdata.images.phantom_boxes import DrawnHeart, place_boxes
+from cxrdata.images.phantom_marks import Floats, Mark
 from cxrdata.images.phantom_norms import Norms
-from cxrdata.images.phantoms import Floats, Subject, Truth, draw_phantom
+from cxrdata.images.phantoms import Subject, Truth, draw_phantom
 from cxrdata.processes import process_pool
 from cxrdata.schemas.names import label_codes_name
 from cxrdata.sources.account import Account
@@ -113,7 +115,7 @@ def _write_all(
 def _write_truth(folder: Path, rows: list[dict[str, object]]) -> None:
     schema = {
         "image_id": pl.String, "path": pl.String, "age_years": pl.Float64, "view": pl.String, "label": pl.Boolean, "enlarged": pl.Boolean,
-        "ctr": pl.Float64, "ctr_pa": pl.Float64, "exposure": pl.Float64, "noise": pl.Float64,
+        "marked": pl.Boolean, "ctr": pl.Float64, "ctr_pa": pl.Float64, "exposure": pl.Float64, "noise": pl.Float64,
         **dict.fromkeys(HEART, pl.Float64),
     }  # fmt: skip
     pl.DataFrame(rows, schema=schema, orient="row").sort("image_id").write_csv(folder / TRUTH_FILE)
@@ -137,6 +139,7 @@ def _orders(
     raw = source.module("read").read(files, ReadContext(source, vocabularies, account))
     frames = harmonise(raw, source, vocabularies, account).frames
     positive = _called_enlarged(frames[label_codes_name(source.name)], frames["boxes"])
+    marked = _marked(frames["images"], norms.mark)
     places = {Path(file.name).stem: file.path for file in files.dicom}
     begin = _begin(files, source.name)
     orders = []
@@ -158,7 +161,7 @@ def _orders(
             rows, width = said_rows, said_columns
         else:
             continue
-        subject = Subject(source.name, age, view, image_id in positive)
+        subject = Subject(source.name, age, view, image_id in positive, image_id in marked)
         stated = said_rows or rows, said_columns or width
         orders.append(_Order(image_id, path.relative_to(folder).as_posix(), path, subject, rows, width, stated))
     return orders
@@ -171,6 +174,21 @@ def _called_enlarged(codes: pl.DataFrame, boxes: pl.DataFrame) -> set[str]:
     if FINDING in codes.columns:
         called |= set(codes.filter(pl.col(FINDING) == 1)["image_id"])
     return called
+
+
+def _marked(images: pl.DataFrame, mark: Mark | None) -> set[str]:
+    """The images that the mark is drawn onto; of a dataset that does not say the attribute, none."""
+    if mark is None:
+        return set()
+    words = [name for name, kind in images.schema.items() if kind == pl.String]
+    if mark.attribute not in words:
+        raise CxrError(
+            "CXR-505",
+            f"[mark] attribute = {mark.attribute!r}: `images` has no column of words so named{nearest(mark.attribute, words)}",
+            where="the norms",
+            fix="name one, such as sex",
+        )
+    return set(images.filter(pl.col(mark.attribute) == mark.value)["image_id"])
 
 
 def _begin(files: SourceFiles, dataset: str) -> Path:
@@ -221,6 +239,7 @@ def _row(order: _Order, truth: Truth) -> dict[str, object]:
         "view": subject.view,
         "label": subject.enlarged,
         "enlarged": truth.enlarged,
+        "marked": subject.marked,
         "ctr": truth.ctr,
         "ctr_pa": truth.ctr_pa,
         "exposure": truth.exposure,

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from cxrdata.errors import CxrError
+from cxrdata.errors import CxrError, nearest
+from cxrdata.images.phantom_marks import Mark
 from cxrdata.resources import data_folder
 from cxrdata.tomlfile import read_toml
 
 FILE_NAME = "phantom_norms.toml"
+_TABLES = ["cardiothoracic_ratio", "heart", "frame", "look", "mark"]
 
 
 class _WrongNormError(Exception):
@@ -62,6 +64,20 @@ def _look(name: str, values: dict[str, Any]) -> Look:
     return look
 
 
+def _mark(values: dict[str, Any]) -> Mark:
+    for key in ("attribute", "value"):
+        if not isinstance(values[key], str) or not values[key]:
+            raise _WrongNormError(f"[mark] {key} = {values[key]!r}: a word is needed")
+    place = values["place"]
+    if not isinstance(place, list) or len(place) != 2:
+        raise _WrongNormError(f"[mark] place = {place!r}: two numbers are needed, from the left and from the top")
+    across, down = (_number(share, "[mark] place", least=0.0, most=1.0) for share in place)
+    _number(values["contrast"], "[mark] contrast", least=-1.0, most=1.0)
+    _number(values["size"], "[mark] size", above=0.0, most=2.0)
+    _number(values["jitter"], "[mark] jitter", least=0.0, most=1.0)
+    return Mark(**{**values, "place": (across, down)})
+
+
 @dataclass(frozen=True)
 class Look:
     """How a dataset's pictures look: see the file."""
@@ -75,7 +91,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Norms:
-    """The file's content. `ratios`: rows of age, mean, sd, limit, sorted by age."""
+    """The file's content. `ratios`: rows of age, mean, sd, limit, sorted by age. `mark`: null: none is drawn."""
 
     ratios: tuple[tuple[float, float, float, float], ...]
     ap_factor: float
@@ -83,16 +99,22 @@ class Norms:
     labels_enlarge: bool
     long_side: int
     looks: dict[str, Look]
+    mark: Mark | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Norms:
-        """From a user's file, or ours. Raises CxrError: CXR-101 no such file, CXR-505 broken."""
-        path = path or data_folder("metadata") / FILE_NAME
+        """From a user's file, or ours. A table that a user's file leaves out is ours.
+        Raises CxrError: CXR-101 no such file, CXR-505 broken."""
+        ours = data_folder("metadata") / FILE_NAME
+        path = path or ours
         if not path.is_file():
             raise CxrError("CXR-101", "this file does not exist", where=str(path), fix=f"copy metadata/{FILE_NAME}")
         content, _ = read_toml(path)
         try:
-            return cls._of(content)
+            for name in content:
+                if name not in _TABLES:
+                    raise _WrongNormError(f"[{name}] is no table of the norms{nearest(name, _TABLES)}")
+            return cls._of({**read_toml(ours)[0], **content})
         except _WrongNormError as error:
             raise CxrError(
                 "CXR-505",
@@ -137,6 +159,7 @@ class Norms:
                 name: _look(name, look)
                 for name, look in {"default": content["look"]["default"], **content["look"]}.items()
             },
+            _mark(content["mark"]) if "mark" in content else None,
         )
 
     def look(self, dataset: str) -> Look:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cxrdata.images.phantom_marks import Floats, stamp
 from cxrdata.images.phantom_norms import Look, Norms
 
-Floats = NDArray[np.float32]
 _ADULT_AGES = (20.0, 85.0)
 _DRAWN_SIDE = 192
 # How far the heart's sides and its lower end fade beyond where they are.
@@ -26,12 +25,13 @@ _HEART_EDGE, _HEART_END = 0.0225, 0.05
 @dataclass(frozen=True)
 class Subject:
     """Whom to draw. `age_years` null: some adult. `view` as in the catalog; all but `LATERAL` are drawn from the front.
-    `enlarged`: whether a label or a box calls the heart so."""
+    `enlarged`: whether a label or a box calls the heart so. `marked`: whether the norms' mark is his or hers."""
 
     dataset: str
     age_years: float | None
     view: str | None
     enlarged: bool
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ def draw_phantom(
     picture = _from_the_side(rng, chest, *drawn) if lateral else _from_the_front(rng, chest, *drawn)
     picture = _enlarged(picture, rows, columns)
     exposure = _expose(rng, picture, look)
+    # Last of all: but for the mark, a picture is the same with it and without.
+    if subject.marked and norms.mark is not None:
+        stamp(rng, picture, norms.mark)
     seen, on_pa = (None, None) if lateral else (round(shown_ratio, 4), round(ratio, 4))
     heart = None if lateral else heart_place(chest)
     return picture, Truth(

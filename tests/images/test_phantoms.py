@@ -19,8 +19,9 @@ from cxrdata.errors import CxrError, Exit
 from cxrdata.images import phantom_files
 from cxrdata.images.decode import decode
 from cxrdata.images.phantom_files import write_phantoms
+from cxrdata.images.phantom_marks import Floats
 from cxrdata.images.phantom_norms import Look, Norms
-from cxrdata.images.phantoms import Floats, Subject, Truth, draw_phantom
+from cxrdata.images.phantoms import Subject, Truth, draw_phantom
 from cxrdata.resources import data_folder
 from cxrdata.sources.base import Registry
 from cxrdata.sources.drawing.vindr import box_divisor
