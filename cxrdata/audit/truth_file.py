@@ -17,6 +17,7 @@ from cxrdata.audit.truth import KEY, LEFT_OUT_SCHEMA, NOT_SPLIT, Judged, class_s
 from cxrdata.errors import CxrError, nearest
 from cxrdata.harmonise.age import age_group_in
 from cxrdata.splits.attributes import SCHEME
+from cxrdata.splits.binary import Binary
 from cxrdata.splits.from_file import FileRows
 from cxrdata.vocabularies import Vocabularies
 
@@ -229,6 +230,13 @@ class FileTruth:
         nobody = pl.Series([None] * whole.height, dtype=pl.Float64)
         return whole[f":{age}"].cast(pl.Float64, strict=False) if age is not None else nobody
 
+    def _ranges(self, whole: pl.DataFrame) -> pl.DataFrame:
+        """A whole number of years is a range: who is 17 is not yet 18."""
+        years = self._ages(whole)
+        return pl.select(
+            age_low_years=years, age_high_years=pl.when(years == years.floor()).then(years + 1).otherwise(years)
+        )
+
     def age_groups(self) -> pl.DataFrame:
         return Vocabularies.load().age_groups
 
@@ -239,12 +247,13 @@ class FileTruth:
             schemes = self.age_groups()
             scheme = name.removeprefix(SCHEME)
             if scheme in schemes["scheme"]:
-                years = self._ages(whole)
-                # A whole number of years is a range: who is 17 is not yet 18.
-                ages = pl.select(
-                    age_low_years=years, age_high_years=pl.when(years == years.floor()).then(years + 1).otherwise(years)
-                )
-                return ages.select(age_group_in(schemes.filter(scheme=scheme)).alias(name)).to_series()
+                group = age_group_in(schemes.filter(scheme=scheme)).alias(name)
+                return self._ranges(whole).select(group).to_series()
+        if (binary := Binary.parse(name)) is not None:
+            if binary.above is not None and self._column(_AGE) is not None:
+                return self._ranges(whole).select(binary.expression(pl.lit(None))).to_series()
+            if f":{binary.of}" in whole.columns:
+                return pl.select(binary.expression(pl.lit(_text(whole[f":{binary.of}"])))).to_series()
         known = [column for column in self.table.columns if column != self._key]
         raise CxrError(
             "CXR-501",

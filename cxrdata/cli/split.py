@@ -12,7 +12,6 @@ from cxrdata.cli.options import (
     catalog_option,
     example,
     names,
-    policy_option,
     quiet_option,
     rows_options,
     timeout_option,
@@ -85,7 +84,11 @@ class _MakingGroup(click.Group):
 @click.option(
     "--pool", is_flag=True, help="Balance over all datasets together. It confounds the groups with the hospitals."
 )
-@policy_option
+@click.option(
+    "--policy",
+    metavar="NAME|FILE",
+    help="How labels are read where they are attributes: raw, zeros, ones, ignore (the default); of --spurious also dne (its default) or a TOML file.",
+)
 @click.option("--official", is_flag=True, help="The datasets' own published splits.")
 @click.option("--folds", type=int, metavar="K", help="K folds outside the held-out test.")
 @click.option(
@@ -120,6 +123,30 @@ class _MakingGroup(click.Group):
     default="certain",
     show_default=True,
     help="Ages that leave both sides of 18 open.",
+)
+@click.option(
+    "--spurious",
+    metavar="FINDING",
+    help="Train where an attribute goes with a finding, test where it does not: a finding against healthy.",
+)
+@click.option(
+    "--with", "attribute", metavar="ATTRIBUTE", help="Of --spurious: the attribute: sex, age_years>60, race=White, …."
+)
+@click.option(
+    "--correlation",
+    type=float,
+    default=0.9,
+    show_default=True,
+    help="Share of the positives with its first value, and of the healthy with its second.",
+)
+@click.option("--train-images", type=int, metavar="N", help="Of --spurious: so many; default as many as there can be.")
+@click.option("--per-cell", type=int, default=200, show_default=True, help="Images of each of the test's four cells.")
+@click.option(
+    "--valid",
+    type=click.Choice(["correlated", "balanced"]),
+    default="correlated",
+    show_default=True,
+    help="Of --spurious: validation as the training is, or as the test is.",
 )
 @click.option("--from-file", type=click.Path(path_type=Path), help="Take the split from a published file.")
 @click.option("--key", metavar="COLUMN", help="Of --from-file: the column with ids, paths or row numbers.")
@@ -199,7 +226,8 @@ def _request(wishes: dict[str, Any]) -> SplitRequest:
 
         given = {"cohort_text": load_cohort(wishes["cohort"]).text}
     plain = ("where", "seed", "exact", "official", "folds", "subgroup", "max_images_per_patient", "min_images_per_patient", "keep", "only_existing",
-             "mode", "unit", "pool", "policy", "pediatric_vs_adult", "finding", "children")  # fmt: skip
+             "mode", "unit", "pool", "policy", "pediatric_vs_adult", "finding", "children", "spurious", "attribute", "correlation",
+             "train_images", "per_cell", "valid")  # fmt: skip
     given |= {name: wishes[name] for name in plain}
     given |= {name: names(wishes[name]) for name in ("datasets", "stratify", "balance", "groups", "match")}
     if wishes["ratios"] is not None:

@@ -1,8 +1,9 @@
 """Attributes that a split can be balanced, stratified or matched by, for any images of a catalog.
 
 An attribute is named as on the command line: a column of `images` (`race`, `sex`, `view`, `manufacturer`, …);
-`age_group:SCHEME`; a canonical finding, read under a label policy; `healthy`; `disease`, the three classes of
-Glocker et al. 2023. Its values are text; null is unknown, not assessed, or left open by the policy.
+`age_group:SCHEME`; one of these with a value, `race=White`, or `age_years>60` (`binary`); a canonical finding, read under a
+label policy; `healthy`; `disease`, the three classes of Glocker et al. 2023. Its values are text; null is unknown, not
+assessed, or left open by the policy.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import polars as pl
 
 from cxrdata.errors import CxrError, nearest
 from cxrdata.harmonise.age import age_group_in
+from cxrdata.splits.binary import Binary
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
@@ -37,18 +39,36 @@ def check_attributes(catalog: Catalog, names: Sequence[str]) -> None:
     columns = image_columns(catalog)
     findings = _findings(catalog)
     schemes = _schemes(catalog)
-    known = [*columns, *findings, HEALTHY, DISEASE, *(SCHEME + scheme for scheme in schemes)]
+    of_images = [*columns, *(SCHEME + scheme for scheme in schemes)]
+    known = [*of_images, *findings, HEALTHY, DISEASE]
     for name in names:
         if name not in known:
+            if (binary := Binary.parse(name)) is not None and (binary.above is not None or binary.of in of_images):
+                _check_value(catalog, binary)
+                continue
             fix = (
                 "a column of images (`cxrdata describe images`), a finding, healthy, disease, or age_group:SCHEME with SCHEME one of "
-                + ", ".join(schemes)
+                f"{', '.join(schemes)}; of two values: race=White, age_years>60"
             )
             if name in _NO_GROUPS:
                 raise CxrError(
                     "CXR-501", f"{name!r} takes a value of its own for nearly every image; it makes no groups", fix=fix
                 )
             raise CxrError("CXR-501", f"there is no attribute {name!r}{nearest(name, known)}", fix=fix)
+
+
+def _check_value(catalog: Catalog, binary: Binary) -> None:
+    """Raise CxrError CXR-501 where no image has the value."""
+    if binary.above is None:
+        values = _from_images(catalog, [binary.of]).select(pl.col(binary.of).drop_nulls().unique().sort())
+        known = values.collect()[binary.of].to_list()
+        if binary.values[0] not in known:
+            raise CxrError(
+                "CXR-501",
+                f"no image has {binary.of} {binary.values[0]!r}{nearest(binary.values[0], known)}",
+                where=binary.name,
+                fix=f"values here: {', '.join(known) or 'none, it is null throughout'}",
+            )
 
 
 def image_columns(catalog: Catalog) -> list[str]:
@@ -75,7 +95,8 @@ def with_attributes(
     check_attributes(catalog, names)
     wanted = [name for name in dict.fromkeys(names) if name not in rows.columns]
     frames = []
-    if from_images := [name for name in wanted if name in image_columns(catalog) or name.startswith(SCHEME)]:
+    columns = image_columns(catalog)
+    if from_images := [name for name in wanted if name in columns or name.startswith(SCHEME) or Binary.parse(name)]:
         frames.append(_from_images(catalog, from_images))
     if findings := [name for name in wanted if name in _findings(catalog)]:
         labels = catalog.labels(findings=findings, policy=policy, labeler=labeler)
@@ -122,12 +143,16 @@ def _disease(catalog: Catalog, labeler: str | None) -> pl.DataFrame:
 
 
 def _from_images(catalog: Catalog, names: list[str]) -> pl.LazyFrame:
-    columns = [pl.col(name).cast(pl.String) for name in names if not name.startswith(SCHEME)]
     groups = catalog.table("age_groups").sort("scheme", "group_order").collect()
-    columns += [
-        age_group_in(groups.filter(scheme=name.removeprefix(SCHEME))).alias(name)
-        for name in names
-        if name.startswith(SCHEME)
+
+    def value(name: str) -> pl.Expr:
+        if name.startswith(SCHEME):
+            return age_group_in(groups.filter(scheme=name.removeprefix(SCHEME))).alias(name)
+        return pl.col(name).cast(pl.String)
+
+    binaries = {name: Binary.parse(name) for name in names}
+    columns = [
+        value(name) if binary is None else binary.expression(value(binary.of)) for name, binary in binaries.items()
     ]
     return catalog.table("images").select(*KEYS, *columns)
 

@@ -19,6 +19,8 @@ from cxrdata.splits.limits import at_least, at_most
 from cxrdata.splits.members import lost, members_of
 from cxrdata.splits.placement import moved, place_by_hash, place_exact, place_folds, strata_of_units, units_of
 from cxrdata.splits.shares import distances, shares_by_split
+from cxrdata.splits.spurious import Spurious, spurious
+from cxrdata.splits.spurious_cells import cells_of, rules_of
 from cxrdata.store.session import DEFAULT_SECONDS
 from cxrdata.version import __version__
 from cxrdata.wording import counted
@@ -43,7 +45,7 @@ NO_PATIENTS = (
 class MadeSplit:
     """A split and how it came about.
 
-    frame: as it is stored. manifest: what `store_split` writes beside it. balanced, case_study: the report of the
+    frame: as it is stored. manifest: what `store_split` writes beside it. balanced, case_study, spurious: the report of the
     design, where one was asked for.
     """
 
@@ -51,6 +53,7 @@ class MadeSplit:
     manifest: dict[str, Any]
     balanced: Balanced | None = None
     case_study: CaseStudy | None = None
+    spurious: Spurious | None = None
 
 
 @dataclass
@@ -63,6 +66,7 @@ class _Draft:
     moved: tuple[int, int] | None = None
     balanced: Balanced | None = None
     case_study: CaseStudy | None = None
+    spurious: Spurious | None = None
 
 
 def make_split(
@@ -80,14 +84,17 @@ def make_split(
     """
     members = members_of(catalog, request, seconds=seconds)
     draft = _Draft(members.frame, list(members.left_out))
-    _limit(draft, request)
+    if request.spurious is not None:
+        _place_spurious(catalog, draft, request)
+    else:
+        _limit(draft, request)
     if request.pediatric_vs_adult:
         _place_case_study(catalog, draft, request)
     elif request.balance:
         _place_balanced(catalog, draft, request)
     elif request.official:
         _place_official(draft, request)
-    else:
+    elif request.spurious is None:
         _place(catalog, draft, request)
     if request.folds is not None:
         _fold(draft, request)
@@ -100,7 +107,7 @@ def make_split(
         members.cohort,
         draft=draft,
         with_columns=with_columns,
-        policy=request.policy,
+        policy=request.label_policy,
     )
 
 
@@ -143,7 +150,7 @@ def make_from_file(
         cohort,
         draft=draft,
         with_columns=with_columns,
-        policy=request.policy,
+        policy=request.label_policy,
     )
 
 
@@ -201,10 +208,12 @@ def finished(
         manifest["balance"] = draft.balanced.optimum.to_dicts()
     if draft.case_study is not None:
         manifest["case_study"] = draft.case_study.report()
+    if draft.spurious is not None:
+        manifest["spurious"] = draft.spurious.report()
     if with_columns:
         frame = with_attributes(catalog, frame, with_columns, policy=policy)
         manifest["with_columns"] = list(with_columns)
-    return MadeSplit(frame, manifest, draft.balanced, draft.case_study)
+    return MadeSplit(frame, manifest, draft.balanced, draft.case_study, draft.spurious)
 
 
 def counts_of(frame: pl.DataFrame) -> pl.DataFrame:
@@ -252,7 +261,7 @@ def _place(catalog: Catalog, draft: _Draft, request: SplitRequest) -> None:
     units = units_of(draft.rows, request.seed)
     placed = plain = place_by_hash(units, ratios)
     if request.exact or request.stratify:
-        rows = with_attributes(catalog, draft.rows, request.stratify, policy=request.policy)
+        rows = with_attributes(catalog, draft.rows, request.stratify, policy=request.label_policy)
         strata = strata_of_units(rows, request.stratify)
         placed = place_exact(
             units.join(strata, on=_UNIT, how="left"), ratios, weigh=request.unit or "patient", strata=request.stratify
@@ -262,7 +271,7 @@ def _place(catalog: Catalog, draft: _Draft, request: SplitRequest) -> None:
 
 
 def _place_balanced(catalog: Catalog, draft: _Draft, request: SplitRequest) -> None:
-    rows = with_attributes(catalog, draft.rows, request.balance, policy=request.policy)
+    rows = with_attributes(catalog, draft.rows, request.balance, policy=request.label_policy)
     balanced = balance(
         rows,
         request.balance,
@@ -298,6 +307,18 @@ def _place_case_study(catalog: Catalog, draft: _Draft, request: SplitRequest) ->
     draft.left_out += study.left_out.to_dicts()
     draft.notes += study.notes
     draft.case_study = study
+
+
+def _place_spurious(catalog: Catalog, draft: _Draft, request: SplitRequest) -> None:
+    draft.rows, design, left_out = cells_of(catalog, draft.rows, request)
+    draft.left_out += left_out
+    _limit(draft, request)  # of the images that are in question: a patient's others would only be in their way
+    rules = rules_of(catalog, draft.rows["dataset"].unique().to_list(), request.label_policy)
+    found = spurious(draft.rows, design, seed=request.seed, rules=rules)
+    draft.rows = found.rows
+    draft.left_out += found.left_out.to_dicts()
+    draft.notes += found.notes
+    draft.spurious = found
 
 
 def _place_official(draft: _Draft, request: SplitRequest) -> None:
@@ -347,7 +368,7 @@ def _restrict(catalog: Catalog, draft: _Draft, request: SplitRequest) -> None:
             raise CxrError(
                 "CXR-502", f"the subgroup {text!r} is not ATTRIBUTE=VALUE", fix='for example --subgroup "race=White"'
             )
-        rows = with_attributes(catalog, draft.rows, [name], policy=request.policy)
+        rows = with_attributes(catalog, draft.rows, [name], policy=request.label_policy)
         known = rows[name].drop_nulls().unique().sort().to_list()
         if value not in known:
             raise CxrError(

@@ -18,10 +18,12 @@ _FEW = 12
 
 def summary_table(made: MadeSplit) -> pl.DataFrame:
     """The split at a glance: of a balanced one, a row a cell with its images in each split and what was given up; of a case
-    study, a row a dataset, label and age bin; else a row a dataset and split with images, patients, and their percentage of
-    the dataset's."""
+    study, a row a dataset, label and age bin; of one with a spurious correlation, a row a cell, with what there was and its
+    images in each split; else a row a dataset and split with images, patients, and their percentage of the dataset's."""
     if made.balanced is not None:
         return _cells(made.balanced.cells)
+    if made.spurious is not None:
+        return made.spurious.cells.rename({"value": made.spurious.design.attribute})
     return _by_age(made.case_study.counts) if made.case_study is not None else _shares(made.frame)
 
 

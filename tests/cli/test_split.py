@@ -79,6 +79,7 @@ def test_balance_race_with_nothing_else(say: Callable[..., Said], here: Path) ->
         ["--min-images-per-patient", "2"], ["--where", "view = 'PA'"], ["--cohort", "chexnet_nih"], ["--balance", "sex", "--mode", "weights"],
         ["--balance", "sex", "--mode", "resample"], ["--balance", "sex,cardiomegaly", "--policy", "zeros"], ["--balance", "sex", "--unit", "patient", "--dataset", "nih"],
         ["--pediatric-vs-adult"], ["--pediatric-vs-adult", "--match", "sex", "--children", "possible"], ["--ratios", "0.8,0.2", "--seed", "7"],
+        ["--spurious", "pleural_effusion", "--with", "sex", "--per-cell", "2", "--dataset", "chexpert", "--policy", "dne"],
     ],
 )  # fmt: skip
 def test_every_kind_of_split_is_sound_and_comes_back(say: Callable[..., Said], options: list[str]) -> None:
@@ -272,3 +273,44 @@ def test_from_python_as_a_person_would_type_it() -> None:
         made = make_split(catalog, SplitRequest(datasets="nih", ratios=(0.5, 0.5), seed=3))
     assert set(made.frame["split"]) == {"train", "test"}
     assert made.manifest["arguments"] == {"datasets": ["nih"], "ratios": "0.5,0.5", "seed": 3}
+
+
+def test_a_disease_that_goes_with_a_sex(say: Callable[..., Said], here: Path) -> None:
+    wishes = [
+        "--spurious",
+        "pleural_effusion",
+        "--with",
+        "sex",
+        "--dataset",
+        "chexpert",
+        "--per-cell",
+        "2",
+        "--train-images",
+        "30",
+    ]
+    said = say("split", *wishes, "--with-columns", "sex,pleural_effusion", "--format", "csv")
+    assert said.code == 0, said.err
+    table = pl.read_csv(io.StringIO(said.out))
+    assert table.select("label", "sex", "train", "test").rows() == [
+        ("positive", "F", 14, 2), ("positive", "M", 1, 2), ("healthy", "F", 1, 2), ("healthy", "M", 14, 2),
+    ]  # fmt: skip
+    assert "left out: chexpert" in said.err
+    frame = frame_of("pleural-effusion-with-sex")
+    assert frame.filter(split="train", sex="F", pleural_effusion="positive").height == 14
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code", "told"),
+    [
+        (["--with", "sex"], "CXR-410", "chexpert: the cell positive for pleural_effusion and sex "),
+        (["--with", "race"], "CXR-502", 'fix: name one: --with "race='),
+        ([], "CXR-502", "say together what is to go with what"),
+        (["--with", "sex", "--policy", "zero"], "CXR-513", "no policy and no file 'zero'; did you mean zeros"),
+    ],
+)
+def test_no_correlation_can_be_made(
+    say: Callable[..., Said], here: Path, wishes: list[str], code: str, told: str
+) -> None:
+    said = say("split", "--spurious", "pleural_effusion", "--dataset", "chexpert", *wishes)
+    is_one_block(said, code)
+    assert told in said.err

@@ -21,6 +21,7 @@ from cxrdata.splits.limits import at_most
 from cxrdata.splits.placement import place_by_hash, place_exact, place_folds, strata_of_units, units_of
 from cxrdata.splits.ratios import Ratios
 from cxrdata.splits.resample import resample
+from cxrdata.splits.spurious import Design, spurious
 
 GOLDEN = Path(__file__).parent / "golden"
 RATIOS = Ratios.parse("0.6,0.1,0.3")
@@ -86,9 +87,16 @@ def drawn(members: pl.DataFrame) -> pl.DataFrame:
     ).rows
 
 
+def with_sex(members: pl.DataFrame) -> pl.DataFrame:
+    """A disease that goes with a sex."""
+    label = pl.when(pl.col("disease") == "Other").then(pl.lit("positive")).otherwise(pl.lit("healthy"))
+    design = Design(finding="other", attribute="sex", values=("F", "M"), correlation=0.75, per_cell=4)
+    return spurious(members.with_columns(label=label, value="sex"), design, seed=0).rows
+
+
 DESIGNS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "plain": plain, "exact": exact, "stratified": stratified, "folds": folds, "one_image_a_patient": one_image_a_patient,
-    "balanced": balanced, "weighted": weighted, "drawn": drawn,
+    "balanced": balanced, "weighted": weighted, "drawn": drawn, "spurious": with_sex,
 }  # fmt: skip
 
 
@@ -120,7 +128,7 @@ def test_other_datasets_have_no_part_in_it(name: str) -> None:
     assert text_of(alone) == golden.write_csv()
 
 
-@pytest.mark.parametrize("name", ["plain", "exact", "one_image_a_patient"])
+@pytest.mark.parametrize("name", ["plain", "exact", "one_image_a_patient", "spurious"])
 def test_plain_patients_stay_when_others_come(name: str) -> None:
     """Adding patients moves nobody; quotas may."""
     few = population().filter(pl.col("unit").str.slice(0, 1) != "1")
@@ -128,7 +136,7 @@ def test_plain_patients_stay_when_others_come(name: str) -> None:
     placed = DESIGNS[name](few).select("dataset", "image_id", before="split").join(golden, on=["dataset", "image_id"])
     moved = placed.filter(pl.col("before") != pl.col("split")).height
     assert placed.height > 0
-    assert (moved == 0) == (name != "exact")
+    assert (moved == 0) == (name not in {"exact", "spurious"})
 
 
 def test_threads_hash_seed_and_locale_have_no_part_in_it() -> None:

@@ -27,6 +27,8 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.",
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 # No part of what makes features: what masked autoencoders reconstruct with, the scores beside that Inception trains with.
 _BESIDE = ("decoder_", "decoder.", "mask_token", "aux1.", "aux2.", "AuxLogits.")
+# Of a linear probe of masked autoencoders: its head begins with a batch normalisation.
+_PROBED = "head.0.running_mean"
 _LISTED = 3
 
 
@@ -127,17 +129,21 @@ def fit_backbone(net: Net, state: Mapping[str, Tensor], where: str, *, heads: bo
     own = net.backbone.state_dict()
     names = plain_names(state)
     notes: list[str] = []
-    _take_norm(names, own)
+    _take_norm(names, own, notes)
     _take_positions(names, net.backbone, own, notes)
     left = [name for name in names if name not in own]
+    probed = [name for name in left if _PROBED in names and name.startswith("head.")]
+    if probed:
+        notes.append("left out: its head, a linear layer behind a batch normalisation")
+    left = [name for name in left if name not in probed]
     classifier = _classifier(net.backbone, names, left)
     _take_classifier(net, names, classifier, notes, heads=heads)
     others = [name for name in left if name.startswith(_BESIDE)]
     if others:
         notes.append(f"left out: {counted(len(others), 'tensor')} that make no features")
-    taken = {name: one for name, one in names.items() if name not in {*others, *classifier}}
+    taken = {name: one for name, one in names.items() if name not in {*others, *classifier, *probed}}
     _take_channels(taken, net.backbone, own, notes)
-    _load(net.backbone, taken, where, "take weights of this backbone, or name theirs as model.backbone")
+    _load(net.backbone, taken, where, _other_weights(names, own))
     return notes
 
 
@@ -171,13 +177,22 @@ def _take_classifier(
     notes.append(f"left out: its classifier of {counted(width, 'output')}; heads start anew ({asked})")
 
 
-def _take_norm(names: dict[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """A transformer that averages its patches has the last normalisation behind that, and calls it otherwise."""
+def _take_norm(names: dict[str, Tensor], own: Mapping[str, Tensor], notes: list[str]) -> None:
+    """A transformer that averages its patches has the last normalisation behind that, and calls it otherwise. Weights that
+    were pretrained have it as `norm`; such as have both were trained on with the one behind the average."""
+    if "fc_norm.weight" not in own or "norm.weight" in own:
+        return
     for part in ("weight", "bias"):
-        if f"fc_norm.{part}" in own and f"norm.{part}" not in own and f"fc_norm.{part}" not in names:
-            found = names.pop(f"norm.{part}", None)
-            if found is not None:
-                names[f"fc_norm.{part}"] = found
+        found = names.pop(f"norm.{part}", None)
+        if found is not None and names.setdefault(f"fc_norm.{part}", found) is not found and part == "weight":
+            notes.append("left out: norm, as fc_norm is in its place")
+
+
+def _other_weights(names: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What to do about weights that do not fit."""
+    if "fc_norm.weight" in names and "fc_norm.weight" not in own:
+        return "they are of a transformer that averages its patches: model.pooling = avg"
+    return "take weights of this backbone, or name theirs as model.backbone"
 
 
 def _take_positions(
@@ -198,12 +213,19 @@ def _take_positions(
 def _take_channels(
     names: dict[str, Tensor], backbone: torch.nn.Module, own: Mapping[str, Tensor], notes: list[str]
 ) -> None:
-    """Three channels' weights for one channel: the sum, which answers to a grey image as three equal channels would."""
+    """Three channels' weights for one channel: the sum, which answers to a grey image as three equal channels would. One
+    channel's for three: a third each, which answers to three equal channels as to the one."""
     first = f"{first_convolution(backbone)}.weight"
     weight = names.get(first)
-    if weight is not None and weight.ndim == 4 and weight.shape[1] == 3 and own[first].shape[1] == 1:
+    if weight is None or weight.ndim != 4:
+        return
+    theirs, ours = int(weight.shape[1]), int(own[first].shape[1])
+    if (theirs, ours) == (3, 1):
         names[first] = weight.sum(dim=1, keepdim=True)
         notes.append("its first convolution was summed over the three channels")
+    elif (theirs, ours) == (1, 3):
+        names[first] = weight.repeat(1, 3, 1, 1) / 3
+        notes.append("its first convolution was shared out over three channels")
 
 
 def _load(module: torch.nn.Module, state: Mapping[str, Tensor], where: str, fix: str) -> None:
