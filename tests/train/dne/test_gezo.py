@@ -72,10 +72,10 @@ def test_no_step_makes_its_batch_worse(seed: int) -> None:
 
 
 def test_a_trajectory_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """L = (ε − 1)² of one pixel, one direction a step, momentum 0.9.
+    """L = (ε - 1)² of one pixel, one direction a step, momentum 0.9.
 
-    u 0.25: 0 → 0.25; no move before it, so no momentum. u −0.25: 0.25 − u = 0.5, and with momentum 0.725. u 0.5: 1.225; with
-    momentum 1.6525, which is worse. u 2: neither way, so the scale shrinks, and the move 0.5 is remembered. u −0.25:
+    u 0.25: 0 → 0.25; no move before it, so no momentum. u -0.25: 0.25 - u = 0.5, and with momentum 0.725. u 0.5: 1.225; with
+    momentum 1.6525, which is worse. u 2: neither way, so the scale shrinks, and the move 0.5 is remembered. u -0.25:
     0.975; with momentum 1.425, which is worse.
     """
     moves, scales = iter([0.25, -0.25, 0.5, 2.0, -0.25]), []
@@ -223,7 +223,7 @@ def test_what_is_not_finite_is_never_taken() -> None:
         return float("nan") if values.any() else 1.0
 
     assert not gezo(cliff, zeros(), one_batch, Settings(3)).values.any()
-    with pytest.raises(CxrError, match="CXR-153.*loss of step 0 is nan"):
+    with pytest.raises(CxrError, match=r"CXR-153.*loss of step 0 is nan"):
         gezo(lambda *_: float("nan"), zeros(), one_batch, Settings(3))
 
 
@@ -279,7 +279,7 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None
 
 
 def test_an_unknown_space_is_refused() -> None:
-    with pytest.raises(CxrError, match="CXR-501.*no space of directions 'wavelets'"):
+    with pytest.raises(CxrError, match=r"CXR-501.*no space of directions 'wavelets'"):
         gezo(by_batch, zeros(), one_batch, Settings(1, space="wavelets"))
 
 

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrdata.errors import CxrError
 from cxrdata.images.download import RETRIED, http_errors, told
@@ -116,16 +117,12 @@ class Service:
         return np.concatenate(made) if made else np.empty((0, self.width), dtype=np.float32)
 
     def _embedded(self, images: Images) -> Embeddings:
-        body = io.BytesIO()
-        np.save(body, np.ascontiguousarray(images, dtype="<f4"), allow_pickle=False)
-        answer = self._ask("POST", body.getvalue(), most=len(images) * self.width * 8 + _SPARE)
+        answer = self._ask("POST", npy_of(images), most=len(images) * self.width * 8 + _SPARE)
         where = self._address.url
-        try:
-            array = np.load(io.BytesIO(answer), allow_pickle=False)
-            assert isinstance(array, np.ndarray)  # and no archive of several
-        except (ValueError, OSError, EOFError, MemoryError, AssertionError) as error:
+        array = array_of(answer)
+        if array is None:
             wanted = f"the bytes of an .npy file of shape ({len(images)}, {self.width})"
-            raise unusable(self.name, "no .npy file", wanted, where) from error
+            raise unusable(self.name, "no .npy file", wanted, where)
         return checked(array, len(images), self.width, self.name, where=where)
 
     def _about(self) -> tuple[str, int, int | None]:
@@ -208,7 +205,8 @@ class Service:
         """The body, if it is no longer than `most` bytes and comes in time."""
         end = self._clock() + self._manners.timeout
         parts, size = [], 0
-        for part in answer.stream(1 << 16, decode_content=False):
+        # What is there now, not so many bytes: they might come one by one.
+        while part := answer.read1(1 << 16, decode_content=False):
             parts.append(part)
             size += len(part)
             if size > most:
@@ -216,6 +214,9 @@ class Service:
                 raise unusable("the service", f"longer than {most:,} bytes", wanted, self._address.url)
             if self._clock() > end:
                 raise TimeoutError
+        said = answer.headers.get("Content-Length", "")
+        if said.isdigit() and size < int(said):  # read1 ends quietly when the connection does
+            raise ConnectionError
         return b"".join(parts)
 
     def _refused(self, answer: urllib3.BaseHTTPResponse) -> CxrError:
@@ -237,6 +238,22 @@ class Service:
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._token, f"${TOKEN}") if self._token else text
+
+
+def npy_of(array: NDArray[np.float32]) -> bytes:
+    """The bytes of an .npy file."""
+    body = io.BytesIO()
+    np.save(body, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
+    return body.getvalue()
+
+
+def array_of(said: bytes) -> NDArray[Any] | None:
+    """The array that the bytes of an .npy file hold; None where they are no such file, or hold what could run."""
+    try:
+        found = np.load(io.BytesIO(said), allow_pickle=False)
+    except Exception:  # noqa: BLE001 - a stranger's bytes: numpy raises ValueError, EOFError, TokenError, MemoryError and others
+        return None
+    return found if isinstance(found, np.ndarray) else None
 
 
 class _Later(Exception):  # noqa: N818

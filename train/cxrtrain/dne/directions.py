@@ -44,7 +44,8 @@ class Directions:
         if self.space == "pixels":
             return None
         weights = bilinear(min(self.grid, self.side), self.side)
-        return weights * (np.sqrt(self.side) / float(np.linalg.norm(weights)))
+        weights *= np.sqrt(self.side) / np.linalg.norm(weights)
+        return weights
 
 
 def bilinear(places: int, side: int) -> NDArray[np.float64]:

@@ -5,18 +5,19 @@ It shows the protocol of `api`, and nothing more: it is bound to 127.0.0.1, answ
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrdata.errors import CxrError, Exit
-from cxrtrain.dne.api import NPY
+from cxrtrain.dne.api import NPY, array_of, npy_of
 from cxrtrain.dne.black_box import BlackBox, LocalBackbone
 from cxrtrain.run_folder import open_run
 
@@ -42,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET with who it is, POST of an .npy of images with one of embeddings."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = (
+        True  # head and body are two writes: the second would wait for the first to be acknowledged
+    )
     server: Served
 
     def do_GET(self) -> None:
@@ -54,23 +58,21 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what follows was not read
             self.answer(413, b"the request says no length, or is too long", "text/plain")
             return
-        try:
-            images = np.load(io.BytesIO(self.rfile.read(int(length))), allow_pickle=False)
-            problem = self._problem(images)
-        except (ValueError, OSError, EOFError, MemoryError):
-            problem = "the request is no .npy file"
+        images = array_of(self.rfile.read(int(length)))
+        problem = self._problem(images)
         if problem:
             self.answer(400, problem.encode(), "text/plain")
             return
+        assert images is not None
         with self.server.one_at_a_time:
             made = self.server.box(images.astype(np.float32))
-        body = io.BytesIO()
-        np.save(body, made)
-        self.answer(200, body.getvalue(), NPY)
+        self.answer(200, npy_of(made), NPY)
 
-    def _problem(self, images: object) -> str:
+    def _problem(self, images: NDArray[Any] | None) -> str:
         side = self.server.side
-        if not isinstance(images, np.ndarray) or images.ndim != 3 or images.shape[1:] != (side, side):
+        if images is None:
+            return "the request is no .npy file"
+        if images.ndim != 3 or images.shape[1:] != (side, side):
             return f"images must be of shape (n, {side}, {side})"
         if images.dtype.kind != "f" or not (
             np.isfinite(images).all() and 0 <= images.min(initial=0) <= images.max(initial=0) <= 1
