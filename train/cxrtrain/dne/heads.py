@@ -99,7 +99,7 @@ def write_head(fitted: Fitted, folder: Path, name: str) -> None:
     """NAME.safetensors: weight and bias; its header says when it was best."""
     from safetensors.torch import save_file
 
-    header = {"epoch": str(fitted.epoch), "valid_losses": json.dumps(fitted.losses)}
+    header = {"about": json.dumps({"epoch": fitted.epoch, "valid_losses": fitted.losses})}
     tensors = {"weight": fitted.head.weight.contiguous(), "bias": fitted.head.bias.contiguous()}
     save_file(tensors, folder / f"{name}.safetensors", metadata=header)
 

@@ -22,7 +22,7 @@ from cxrtrain.models.foreign import open_checkpoint, refusing
 from cxrtrain.models.unpickle import Tensor as StoredTensor
 
 NOISE_FILE = "noise.safetensors"
-_NAME = "noise"
+_NAME, _ABOUT = "noise", "about"
 _SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
 _GREY = 127  # of the picture: where nothing is added
 _SAME = 1e-6  # channels that differ by less are one
@@ -33,7 +33,7 @@ class Noise:
     """values: (side, side) float32, shared by all channels and images. about: what it was fitted for, as the header says."""
 
     values: NDArray[np.float32]
-    about: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -63,7 +63,8 @@ def write_noise(noise: Noise, folder: Path) -> Path:
     from safetensors.numpy import save_file
 
     path = folder / NOISE_FILE
-    header = {"side": str(noise.side), **noise.about}
+    # One text: several would stand in the file in any order, and the same noise is to be the same bytes.
+    header = {_ABOUT: json.dumps({"side": noise.side, **noise.about}, sort_keys=True)}
     save_file({_NAME: np.ascontiguousarray(noise.values)}, path, metadata=header)
     write_picture(noise, folder / "noise.png")
     return path
@@ -109,7 +110,7 @@ def read_noise(path: Path, *, side: int, resample: bool = False) -> tuple[Noise,
     return Noise(np.ascontiguousarray(values, dtype=np.float32), about), notes
 
 
-def _read(path: Path) -> tuple[NDArray[Any], dict[str, str]]:
+def _read(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
     """The array of a file, and its header."""
     if path.suffix == ".npy":
         try:
@@ -123,7 +124,8 @@ def _read(path: Path) -> tuple[NDArray[Any], dict[str, str]]:
         with refusing(path), safe_open(path, framework="np") as file:
             names = list(file.keys())
             name = _NAME if _NAME in names else _only(names, path)
-            return np.asarray(file.get_tensor(name)), dict(file.metadata() or {})
+            header = dict(file.metadata() or {})
+            return np.asarray(file.get_tensor(name)), json.loads(header[_ABOUT]) if _ABOUT in header else header
     with open_checkpoint(path) as checkpoint:
         content = checkpoint.content
         if not isinstance(content, StoredTensor):
@@ -157,7 +159,3 @@ def _plane(found: NDArray[Any], path: Path) -> tuple[NDArray[np.float32], list[s
         notes.append(f"its channels differ, by up to {apart:.3g}; images here are grey, so the mean was taken")
     return plane.mean(axis=0).astype(np.float32), notes
 
-
-def about(**facts: object) -> dict[str, str]:
-    """Facts as a safetensors header takes them: texts."""
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}

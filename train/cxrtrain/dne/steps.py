@@ -19,7 +19,7 @@ from cxrtrain.dne.fairness import ERM, Scores, fairness_rows, short_table
 from cxrtrain.dne.ground import Ground
 from cxrtrain.dne.heads import Fitted, fit_disease, fit_probe, read_head, write_head
 from cxrtrain.dne.hiding import CLEAN, EDITED, FRESH, OLD, Reading, fresh_probe, hiding_rows
-from cxrtrain.dne.noise import NOISE_FILE, Noise, about, edited, read_noise, write_noise
+from cxrtrain.dne.noise import NOISE_FILE, Noise, edited, read_noise, write_noise
 from cxrtrain.dne.pictures import psnr, ssim
 from cxrtrain.dne.published import comparison
 from cxrtrain.dne.ways import Way
@@ -54,19 +54,12 @@ def fit_step(on: Ground, way: Way, probe: Path, folder: Path, scratch: Path, *, 
     left, penalty, found = min(tried, key=lambda one: one[0])
     noise = Noise(
         found.values,
-        about(
-            experiment=experiment.name,
-            access=way.access,
-            space=way.space or "",
-            objective=way.objective or "",
-            penalty=penalty,
-            limit=experiment.noise.limit,
-            bundle=on.data.bundle.digest,
-            eye=on.eye.digest,
-            epoch=found.epoch,
-            valid_objective=found.valid_objective,
-        ),
-    )
+        {
+            "experiment": experiment.name, "access": way.access, "space": way.space, "objective": way.objective, "penalty": penalty,
+            "limit": experiment.noise.limit, "bundle": on.data.bundle.digest, "eye": on.eye.digest, "epoch": found.epoch,
+            "valid_objective": found.valid_objective,
+        },
+    )  # fmt: skip
     write_noise(noise, folder)
     pl.DataFrame(
         [{"penalty": one, "kept": one == penalty, "fresh_probe_valid": left, **vars(epoch)} for left, one, fitted in tried for epoch in fitted.trace]
@@ -113,7 +106,7 @@ def given_step(on: Ground, file: Path, folder: Path, *, resample: bool, say: Tel
     found, notes = read_noise(file, side=on.images.side, resample=resample)
     for note in notes:
         say(note)
-    write_noise(Noise(found.values, {**found.about, **about(access=GIVEN, file=file.name)}), folder)
+    write_noise(Noise(found.values, {**found.about, "access": GIVEN, "file": file.name}), folder)
 
 
 def finetune_step(on: Ground, noises: Mapping[Way, Noise], folder: Path) -> None:
