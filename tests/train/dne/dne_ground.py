@@ -72,9 +72,7 @@ def write_ground(folder: Path, *, n: int = 240, n_valid: int = 60, n_test: int =
     pixels, disease, attribute = (np.concatenate([one[at] for one in found]) for at in range(3))
     names = [name for name, many, _ in parts for _ in range(many)]
     write_store(folder / "store", pixels, ids=keys(len(pixels)))
-    write_rows(
-        folder / "bundle", {f"target_{DISEASE}": disease, f"target_{ATTRIBUTE}": attribute}, names, heads=HEADS
-    )
+    write_rows(folder / "bundle", {f"target_{DISEASE}": disease, f"target_{ATTRIBUTE}": attribute}, names, heads=HEADS)
     np.save(folder / "bundle" / PATIENTS, np.arange(len(names)))
     return folder
 
@@ -86,7 +84,13 @@ class Tiny(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.AvgPool2d(4), nn.Conv2d(1, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, WIDTH), nn.ReLU()
+            nn.AvgPool2d(4),
+            nn.Conv2d(1, 6, 1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(6 * 16, WIDTH),
+            nn.ReLU(),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,9 @@ def places(synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
     folder = tmp_path_factory.mktemp("dne-command")
     catalog = folder / "catalog"
-    build_catalog(BuildRequest(catalog, named=[(Registry().get("nih"), synthetic("nih_cxr14", scale=0.004))], workers=1))
+    build_catalog(
+        BuildRequest(catalog, named=[(Registry().get("nih"), synthetic("nih_cxr14", scale=0.004))], workers=1)
+    )
     main = import_module("cxrdata.cli.main")
     wishes = ["--spurious", FINDING, "--with", "sex", "--dataset", "nih", "--per-cell", "6", "--correlation", "0.7"]
     assert main.run(["split", *wishes, "--name", "spurious", "-q", "-c", str(catalog)]) == 0
@@ -119,7 +121,14 @@ def test_just_what_depends_on_a_change_is_run_again(dne: Command, out: Path) -> 
     assert to_run("--set", "finetune.epochs=4") == ["finetune", "evaluate", "report"]
     assert to_run("--objective", "uniform") == ["finetune", "evaluate", "report"]
     assert to_run("--set", "noise.limit=0.1")[:2] == ["fit-white-uniform", "fit-white-negative_ce"]
-    assert to_run("--seed", "1") == ["probe", "fit-white-uniform", "fit-white-negative_ce", "finetune", "evaluate", "report"]
+    assert to_run("--seed", "1") == [
+        "probe",
+        "fit-white-uniform",
+        "fit-white-negative_ce",
+        "finetune",
+        "evaluate",
+        "report",
+    ]
     assert "bundle" in to_run("--set", "disease.policy=ones")
     assert to_run("--access", "white,black", "--objective", "uniform")[0] == "fit-black-grid-uniform"
 
@@ -136,7 +145,9 @@ def test_black_box_in_python_and_a_given_noise(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     place = tmp_path / "black"
-    code, printed, told = dne("run", "--function", "boxes:blocks", "--objective", "uniform", "--out", place, "--format", "csv")
+    code, printed, told = dne(
+        "run", "--function", "boxes:blocks", "--objective", "uniform", "--out", place, "--format", "csv"
+    )
     assert code == 0, told
     assert "DNE black-grid-uniform" in printed
     assert (place / "function" / "queries.json").is_file()
@@ -153,7 +164,9 @@ def test_black_box_in_python_and_a_given_noise(
 def test_a_budget_that_is_spent_is_said_and_gone_on_with(
     dne: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "means.py").write_text("def means(images):\n    return images.reshape(len(images), -1)[:, ::16].copy()\n")
+    (tmp_path / "means.py").write_text(
+        "def means(images):\n    return images.reshape(len(images), -1)[:, ::16].copy()\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     wish = ("--function", "means:means", "--objective", "uniform", "--out", tmp_path / "black")
@@ -180,7 +193,7 @@ def test_a_budget_that_is_spent_is_said_and_gone_on_with(
     ],
 )
 def test_refused(
-    dne: Command, tmp_path: Path, arguments: tuple[str, ...], store: bool, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+    dne: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], *, store: bool, code: int, said: str
 ) -> None:  # fmt: skip
     monkeypatch.delenv("CXRDATA_STORE", raising=False)
     found = dne("run", "--out", tmp_path / "out", *arguments, store=store)

@@ -15,7 +15,12 @@ from cxrtrain.dne.config import WHITE, DneExperiment
 from cxrtrain.dne.experiments import experiment_names, experiment_of, read_experiment, to_toml
 from cxrtrain.resources import experiments_folder
 
-FINDINGS = {"pleural-effusion": "pleural_effusion", "pneumonia": "pneumonia", "edema": "edema", "lung-lesion": "lung_lesion"}
+FINDINGS = {
+    "pleural-effusion": "pleural_effusion",
+    "pneumonia": "pneumonia",
+    "edema": "edema",
+    "lung-lesion": "lung_lesion",
+}
 ATTRIBUTES = {
     "sex": ("sex", ("F", "M")),
     "age": ("age_years>60", (">60", "<=60")),
@@ -99,7 +104,9 @@ def test_quick_brings_its_norms() -> None:
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('[disease]\nfinding = "edema"\n[attribute]\nname = "sex"\nclasses = ["F", "M"]\n')
+    (tmp_path / "mine.toml").write_text(
+        '[disease]\nfinding = "edema"\n[attribute]\nname = "sex"\nclasses = ["F", "M"]\n'
+    )
     wish, folder = read_experiment(str(tmp_path / "mine.toml"), ["noise.limit=0.1", "input.channels=1", "seed=3"])
     assert folder == tmp_path
     assert (wish.name, wish.noise.limit, wish.seed) == ("mine", 0.1, 3)

@@ -24,7 +24,14 @@ def scores(shortcut: float, noise: np.ndarray = NOISE) -> Scores:
 
 
 def rows(models: dict[str, Scores], **more: object) -> pl.DataFrame:
-    wish = {"finding": "cardiomegaly", "by": "sex", "threshold": "0.5", "bootstrap": 200, "min_cell": 1, "seed": 0} | more
+    wish = {
+        "finding": "cardiomegaly",
+        "by": "sex",
+        "threshold": "0.5",
+        "bootstrap": 200,
+        "min_cell": 1,
+        "seed": 0,
+    } | more
     return fairness_rows(models, models, HEADS[1], **wish)  # type: ignore[arg-type]
 
 

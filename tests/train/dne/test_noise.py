@@ -53,7 +53,10 @@ def test_published_shapes(tmp_path: Path, shape: tuple[int, ...], suffix: str) -
 
 
 def test_a_state_dict_with_one_tensor(tmp_path: Path) -> None:
-    torch.save({"noise": torch.nn.Parameter(torch.from_numpy(VALUES)[None, None].expand(1, 3, 8, 8).clone())}, tmp_path / "a.pth")
+    torch.save(
+        {"noise": torch.nn.Parameter(torch.from_numpy(VALUES)[None, None].expand(1, 3, 8, 8).clone())},
+        tmp_path / "a.pth",
+    )
     assert np.array_equal(read_noise(tmp_path / "a.pth", side=8)[0].values, VALUES)
     torch.save({"a": torch.zeros(8, 8), "b": torch.zeros(8, 8)}, tmp_path / "b.pth")
     with pytest.raises(CxrError, match="CXR-160") as told:

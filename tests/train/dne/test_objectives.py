@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from cxrtrain.dne.objectives import OF, OBJECTIVES, negative_ce, penalised, uniform
 from cxrtrain.dne import config
+from cxrtrain.dne.objectives import OBJECTIVES, OF, negative_ce, penalised, uniform
 
 LOGITS = torch.tensor(np.random.default_rng(0).normal(0, 2, (20, 3)))
 TRUTH = torch.tensor(np.random.default_rng(1).integers(0, 3, 20))

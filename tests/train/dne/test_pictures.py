@@ -36,6 +36,8 @@ def test_ssim() -> None:
         mean_a, mean_b = smooth(a), smooth(b)
         var_a, var_b = smooth(a * a) - mean_a**2, smooth(b * b) - mean_b**2
         both = smooth(a * b) - mean_a * mean_b
-        map_ = ((2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)) / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+        map_ = ((2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)) / (
+            (mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)
+        )
         assert float(ssim(*tensors())[at]) == pytest.approx(map_.mean())
     assert ssim(tensors()[0], tensors()[0]).numpy() == pytest.approx(1)

@@ -95,7 +95,9 @@ def test_pictures_and_published(done: Path) -> None:
     pictures = pl.read_csv(done / "judged" / "pictures.csv")
     assert pictures["noise"].to_list() == ["white-uniform", "white-negative_ce"]
     assert (pictures["largest"] <= 0.5 + 1e-6).all()
-    assert pictures.select(pl.col("psnr_mean").is_between(5, 60) & pl.col("ssim_mean").is_between(0, 1))["psnr_mean"].all()
+    assert pictures.select(pl.col("psnr_mean").is_between(5, 60) & pl.col("ssim_mean").is_between(0, 1))[
+        "psnr_mean"
+    ].all()
     published = pl.read_csv(done / "judged" / "published.csv")
     assert published["published"].to_list() == [0.69, 0.485, 0.575, 0.593, *([0.7425, 0.25, 0.23, 0.267] * 2)]
     assert published["reason"].unique().to_list() == ["made-up data: nothing of them is comparable"]
@@ -227,7 +229,9 @@ def test_heads_keep_the_best_epoch_and_repeat() -> None:
 def test_a_test_without_one_of_the_cells_is_refused(tmp_path: Path) -> None:
     folder = write_ground(tmp_path, n=40, n_valid=10, n_test=20)
     data = DneData.read(folder / "bundle", WISH)
-    narrowed = DneData(**{**vars(data), "test": data.test[(data.attribute[data.test] == 0) | (data.disease[data.test] == 0)]})
+    narrowed = DneData(
+        **{**vars(data), "test": data.test[(data.attribute[data.test] == 0) | (data.disease[data.test] == 0)]}
+    )
     with pytest.raises(CxrError, match="CXR-162") as told:
         narrowed.check()
     assert told.value.problem == "the test part has no image of M with the finding"

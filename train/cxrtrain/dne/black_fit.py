@@ -14,7 +14,7 @@ from torch import Tensor
 from cxrtrain.dne.backbone import Eye
 from cxrtrain.dne.black_box import BudgetSpent
 from cxrtrain.dne.config import BlackConfig, NoiseConfig
-from cxrtrain.dne.gezo import BUDGET, Batches, Rows, Settings, State, Values, gezo
+from cxrtrain.dne.gezo import BUDGET, Batches, Rows, Settings, Values, gezo
 from cxrtrain.dne.gezo_state import load_state, save_state, write_trace
 from cxrtrain.dne.noise import edited
 from cxrtrain.dne.objectives import OF, penalised

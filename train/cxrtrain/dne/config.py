@@ -58,8 +58,8 @@ class ProbeConfig:
 @dataclass(frozen=True)
 class NoiseConfig:
     """access: `white` takes gradients through the backbone, `black` asks it for embeddings alone; both may be named.
-    objectives: each is fitted; the first is the one that is recommended. weight: λ₁; penalty: λ_reg, of several the one whose
-    noise leaves a fresh probe least on validation images is kept. limit: greatest change of a pixel, of values 0 to 1; null:
+    objectives: each is fitted; the first is the one that is recommended. weight: λ₁; penalty: λ_reg, of several the largest whose
+    noise leaves a fresh probe about as little as any on validation images. limit: greatest change of a pixel, of values 0 to 1; null:
     none. lr, epochs: of Adam, white-box."""
 
     access: tuple[str, ...] = (WHITE,)

@@ -87,7 +87,9 @@ def _check(experiment: d.DneExperiment, where: str) -> None:
                 problem = f"{at} cannot be {one!r}{nearest(one, list(known))}"
                 raise CxrError("CXR-505", problem, where=where, fix=f"one of {', '.join(known)}")
         if not said or (not isinstance(said, str) and len(set(said)) < len(said)):
-            raise CxrError("CXR-505", f"{at} cannot be {literal(said)}", where=where, fix="name each once, one at least")
+            raise CxrError(
+                "CXR-505", f"{at} cannot be {literal(said)}", where=where, fix="name each once, one at least"
+            )
     if len(experiment.attribute.classes) != 2:
         problem = f"attribute.classes are two, not {len(experiment.attribute.classes)}"
         raise CxrError("CXR-505", problem, where=where, fix='for example classes = ["F", "M"]')

@@ -27,7 +27,9 @@ def write_figures(evaluated: Path, fits: Mapping[str, Path], folder: Path) -> No
         require_altair()
     except CxrError:
         return
-    fairness, hiding = (pl.read_csv(evaluated / name, infer_schema_length=None) for name in ("fairness.csv", "hiding.csv"))
+    fairness, hiding = (
+        pl.read_csv(evaluated / name, infer_schema_length=None) for name in ("fairness.csv", "hiding.csv")
+    )
     save_figures([fairness_figure(fairness), hiding_figure(hiding)], place, formats=("svg", "png", "csv"))
 
 

@@ -33,7 +33,13 @@ class Fitted:
 def fit_probe(train: Labelled, valid: Labelled, wish: ProbeConfig, *, classes: int, seed: int) -> Fitted:
     """Adam, no weight decay."""
     return _fit(
-        train, valid, lambda ours: torch.optim.Adam(ours, lr=wish.lr), wish.epochs, wish.batch, classes=classes, seed=seed
+        train,
+        valid,
+        lambda ours: torch.optim.Adam(ours, lr=wish.lr),
+        wish.epochs,
+        wish.batch,
+        classes=classes,
+        seed=seed,
     )
 
 

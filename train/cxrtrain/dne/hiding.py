@@ -70,8 +70,10 @@ def hiding_rows(readings: list[Reading], patients: NDArray[np.int64], *, bootstr
         )  # fmt: skip
     request = AuditRequest(metrics=("accuracy", "auroc"), threshold="0.5", bootstrap=bootstrap, gaps=False, seed=seed)
     found = evaluate(scored, request).filter(pl.col("metric") != "threshold")
-    for row in found.iter_rows(named=True):
-        rows.append(readings[int(row["model"])].said | {name: row[name] for name in SCHEMA if name in row})
+    rows += [
+        readings[int(row["model"])].said | {name: row[name] for name in SCHEMA if name in row}
+        for row in found.iter_rows(named=True)
+    ]
     order = {(*one.said.values(),): at for at, one in enumerate(readings)}
     rows.sort(key=lambda row: order[tuple(row[name] for name in readings[0].said)])
     return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA, orient="row")

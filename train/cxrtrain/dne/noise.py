@@ -1,6 +1,6 @@
 """The one noise for all images: how it is added, kept, and read from files of ours and of others.
 
-    noise.safetensors   `noise`, float32 (side, side), to be added to values 0 to 1; its header says what it was fitted for
+noise.safetensors   `noise`, float32 (side, side), to be added to values 0 to 1; its header says what it was fitted for
 """
 
 from __future__ import annotations
@@ -158,4 +158,3 @@ def _plane(found: NDArray[Any], path: Path) -> tuple[NDArray[np.float32], list[s
     if apart > _SAME:
         notes.append(f"its channels differ, by up to {apart:.3g}; images here are grey, so the mean was taken")
     return plane.mean(axis=0).astype(np.float32), notes
-

@@ -35,4 +35,5 @@ OF: dict[str, Callable[[Tensor, Tensor], Tensor]] = {UNIFORM: uniform, NEGATIVE_
 
 def penalised(objective: Tensor, noise: Tensor, *, weight: float, penalty: float) -> Tensor:
     """λ₁ · objective + λ_reg · ‖ε‖₂."""
-    return weight * objective + penalty * torch.linalg.vector_norm(noise)
+    norm: Tensor = torch.linalg.vector_norm(noise)
+    return weight * objective + penalty * norm

@@ -58,7 +58,14 @@ def plan_of(out: Path, experiment: DneExperiment, wish: Wish, *, say: Callable[[
         )
     road = _Road(out, experiment, wish, ways, say)
     stages = [*drawn_stages(road.drawn)] if road.drawn is not None else []
-    stages += [road.bundle(), road.probe(), *(road.fit(way) for way in ways), road.finetune(), road.evaluate(), _report()]
+    stages += [
+        road.bundle(),
+        road.probe(),
+        *(road.fit(way) for way in ways),
+        road.finetune(),
+        road.evaluate(),
+        _report(),
+    ]
     return Plan(out / STAGES, stages)
 
 
@@ -142,7 +149,9 @@ class _Road:
                     fit_step(ground, way, on.of[PROBE], on.folder, on.scratch, tell=on.tell, say=self.say)
 
         # The objective and the access are the way's; the other ways' are none of its business.
-        noise = {key: value for key, value in asdict(self.experiment.noise).items() if key not in ("access", "objectives")}
+        noise = {
+            key: value for key, value in asdict(self.experiment.noise).items() if key not in ("access", "objectives")
+        }
         inputs: dict[str, Any] = {"way": asdict(way), "noise": noise, **self.given}
         if way.access == BLACK:
             black = asdict(self.experiment.black) | {"api_budget": self.wish.box.budget if self.wish.box else None}
@@ -221,7 +230,9 @@ def _own_catalog(experiment: DneExperiment, wish: Wish) -> dict[str, Any]:
 
     with cxrdata.open(wish.catalog) as opened:
         if experiment.data.split is None:
-            raise CxrError("CXR-502", "the experiment names no split", where=experiment.name, fix="--set data.split=NAME")
+            raise CxrError(
+                "CXR-502", "the experiment names no split", where=experiment.name, fix="--set data.split=NAME"
+            )
         opened_split(opened, experiment.data.split, experiment.data)
         split = sha256_file(opened.folder.splits / experiment.data.split / "manifest.json")
         return {"catalog": opened.build.build_id, "split": split}

@@ -32,5 +32,7 @@ def ways_of(experiment: DneExperiment, *, given: bool) -> tuple[Way, ...]:
         return (Way(GIVEN),)
     wish = experiment.noise
     white = [Way(WHITE, one) for one in wish.objectives if WHITE in wish.access]
-    black = [Way(BLACK, one, space) for one in wish.objectives for space in experiment.black.spaces if BLACK in wish.access]
+    black = [
+        Way(BLACK, one, space) for one in wish.objectives for space in experiment.black.spaces if BLACK in wish.access
+    ]
     return (*white, *black)

@@ -53,12 +53,13 @@ class Problem:
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
 
-    def judged(self, embed: Callable[[Tensor], Tensor], noise: Tensor, objective: str, rows: NDArray[np.int64]) -> float:
+    def judged(
+        self, embed: Callable[[Tensor], Tensor], noise: Tensor, objective: str, rows: NDArray[np.int64]
+    ) -> float:
         """The objective over images with the noise, without the penalty."""
-        logits = []
+        orders = [rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE)]
         with torch.no_grad():
-            for images in self.images.batches([rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE)]):
-                logits.append(self.probe.logits(embed(edited(images, noise)).cpu()))
+            logits = [self.probe.logits(embed(edited(images, noise)).cpu()) for images in self.images.batches(orders)]
         return float(OF[objective](torch.cat(logits), torch.from_numpy(self.attribute[rows])))
 
 
@@ -80,7 +81,11 @@ def fit_white(
     probe = LinearHead(problem.probe.weight.to(device), problem.probe.bias.to(device))
     noise = torch.zeros((problem.images.side, problem.images.side), device=device, requires_grad=True)
     optimiser = torch.optim.Adam([noise], lr=wish.lr)
-    best, at, lowest = noise.detach().clone(), 0, problem.judged(backbone.embed, noise.detach(), objective, problem.valid)
+    best, at, lowest = (
+        noise.detach().clone(),
+        0,
+        problem.judged(backbone.embed, noise.detach(), objective, problem.valid),
+    )
     trace = [Epoch(0, float("nan"), lowest, 0.0, 0.0)]
     for epoch in range(wish.epochs):
         order = epoch_order(problem.train, None, seed=seed, epoch=epoch)
