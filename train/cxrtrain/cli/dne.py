@@ -31,7 +31,7 @@ def dne() -> None:
 
 def dne_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that all commands of `dne` share, so that a step by hand is the same step as in `run`."""
-    options = [
+    options: list[Callable[..., Any]] = [
         click.argument("experiment", required=False),
         click.option("--list", "list_them", is_flag=True, help="List the experiments that ship."),
         click.option("--show", is_flag=True, help="Print the experiment, all defaults and --set included, and stop."),

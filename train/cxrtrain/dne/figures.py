@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from cxrdata.errors import CxrError
+from cxrdata.report.charts import categories
 from cxrdata.report.figure import Figure, require_altair, save_figures
 from cxrdata.report.theme import colour
 from cxrtrain.dne.fairness import SHOWN
@@ -39,7 +40,7 @@ def fairness_figure(rows: pl.DataFrame) -> Figure:
 
     table = rows.filter(pl.col("metric").is_in(_FAIR)).with_columns(measure=pl.col("metric").replace(SHOWN))
     models = table["model"].unique(maintain_order=True).to_list()
-    base = alt.Chart(alt.Data(values=table.to_dicts())).encode(y=alt.Y("model:N", sort=models, title=None))
+    base = alt.Chart(table).encode(y=alt.Y("model:N", sort=models, title=None))
     spread = base.mark_rule(color=colour("blue")).encode(x="ci_low:Q", x2="ci_high:Q")
     dots = base.mark_point(filled=True, size=60, color=colour("blue")).encode(
         x=alt.X("estimate:Q", title=None, scale=alt.Scale(domainMin=0))
@@ -65,18 +66,16 @@ def hiding_figure(rows: pl.DataFrame) -> Figure:
     table = rows.filter(pl.col("metric") == "auroc").with_columns(reader=pl.col("probe").replace(words))
     noises = table["noise"].unique(maintain_order=True).to_list()
     readers = list(words.values())
-    base = alt.Chart(alt.Data(values=table.to_dicts())).encode(
+    base = alt.Chart(table).encode(
         y=alt.Y("noise:N", sort=noises, title="noise"),
         yOffset=alt.YOffset("reader:N", sort=readers),
-        color=alt.Color(
-            "reader:N", sort=readers, title=None, scale=alt.Scale(domain=readers, range=[colour("orange"), colour("blue")])
-        ),
-    )  # fmt: skip
+        color=alt.Color("reader:N", sort=readers, title=None, scale=categories(readers)),
+    )
     spread = base.mark_rule().encode(x="ci_low:Q", x2="ci_high:Q")
     dots = base.mark_point(filled=True, size=60).encode(
         x=alt.X("estimate:Q", title="AUROC of the attribute, test images", scale=alt.Scale(domain=[0, 1]))
     )
-    half = alt.Chart(alt.Data(values=[{"x": 0.5}])).mark_rule(strokeDash=[4, 4], color=colour("quiet")).encode(x="x:Q")
+    half = alt.Chart(pl.DataFrame({"x": [0.5]})).mark_rule(strokeDash=[4, 4], color=colour("quiet")).encode(x="x:Q")
     return Figure(
         "hiding",
         "Hidden, or only fooled?",
