@@ -30,7 +30,7 @@ from cxrdata.small_cells import MIN_CELL
     metavar="NAME|FILE",
     default="ignore",
     show_default=True,
-    help="What uncertain and unmentioned labels become: raw, zeros, ones, ignore, or a TOML file of it by label.",
+    help="What uncertain and unmentioned labels become: raw, zeros, ones, ignore; by label dne, or a TOML file.",
 )
 @click.option(
     "--truth-from",

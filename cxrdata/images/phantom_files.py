@@ -29,6 +29,7 @@ from cxrdata.schemas.names import label_codes_name
 from cxrdata.sources.account import Account
 from cxrdata.sources.base import ReadContext, Registry, SourceFiles
 from cxrdata.sources.discover import TRUTH_FILE, find
+from cxrdata.splits.binary import Binary
 from cxrdata.store.publish import writing
 from cxrdata.vocabularies import Vocabularies
 
@@ -181,12 +182,16 @@ def _marked(images: pl.DataFrame, mark: Mark | None) -> set[str]:
     if mark is None:
         return set()
     words = [name for name, kind in images.schema.items() if kind == pl.String]
+    binary = Binary.parse(mark.attribute)
+    if binary is not None and (binary.above is not None or binary.of in words):
+        known = pl.lit(None) if binary.above is not None else pl.col(binary.of)
+        return set(images.filter(binary.expression(known) == mark.value)["image_id"])
     if mark.attribute not in words:
         raise CxrError(
             "CXR-505",
             f"[mark] attribute = {mark.attribute!r}: `images` has no column of words so named{nearest(mark.attribute, words)}",
             where="the norms",
-            fix="name one, such as sex",
+            fix="name one, such as sex; or of two values: age_years>60, race=White",
         )
     return set(images.filter(pl.col(mark.attribute) == mark.value)["image_id"])
 

@@ -26,6 +26,7 @@ from typing import Any
 import polars as pl
 
 from cxrdata.errors import CxrError
+from cxrdata.splits.binary import Binary
 from cxrdata.splits.keyed import FOLD, KEEP, fractions, keyed_numbers
 from cxrdata.splits.members import lost
 from cxrdata.splits.placement import UNIT, units_of
@@ -266,13 +267,14 @@ def _refuse(
         f"{counted(has.get(cell, 0), 'image')} for {split}, which needs {needs[cell]:,}",
         f"--train-images {most}, a correlation nearer to 0.5, or a smaller --per-cell"
         if most
-        else "a smaller --per-cell, or other data",
+        else "a smaller --per-cell, another --seed, or other data",
     )
 
 
 def _cell(design: Design, label: str, value: str) -> str:
     what = f"positive for {design.finding}" if label == POSITIVE else HEALTHY
-    return f"{what} and {design.attribute} {value}"
+    binary = Binary.parse(design.attribute)
+    return f"{what} and {design.attribute if binary is None else binary.of} {value}"
 
 
 def _too_few(dataset: str, cell: str, says: str, fix: str) -> CxrError:

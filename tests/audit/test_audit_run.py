@@ -74,6 +74,18 @@ def test_labeler_and_groups_stand_in_every_row(catalog: Catalog, predicted: Call
     assert ages == [age for age in ["<=20", "<=30", "<=40", "<=50", "<=60", "<=70", "<=80", ">80"] if age in ages]
 
 
+def test_a_policy_that_ships_and_groups_of_two_values(catalog: Catalog, predicted: Callable[..., Path]) -> None:
+    path = predicted("chexpert", labels=("Edema", "Effusion"))
+    answer = cxrdata.audit(
+        predictions=path, catalog=catalog, policy="dne", by=["race=White", "age_years>60"], metrics=["auroc"], bootstrap=0, min_cell=0
+    )  # fmt: skip
+    assert dict(answer.overall.select("label", "policy").iter_rows()) == {"edema": "ones", "pleural_effusion": "zeros"}
+    groups = answer.by_group.select("group_by", "group_value").unique(maintain_order=True).rows()
+    assert groups == [
+        ("race=White", "White"), ("race=White", "other"), ("age_years>60", "<=60"), ("age_years>60", ">60"),
+    ]  # fmt: skip
+
+
 def test_by_dataset(catalog: Catalog, predicted: Callable[..., Path]) -> None:
     path = predicted("nih_cxr14", "vindr_cxr", name="both.parquet")
     both = cxrdata.audit(predictions=path, catalog=catalog, by=["dataset"], metrics=["auroc"], bootstrap=0, min_cell=0)

@@ -59,6 +59,17 @@ def test_no_catalog_is_looked_for(hospital: Path, monkeypatch: pytest.MonkeyPatc
     assert not any("without a patient id" in note for note in answer.notes)
 
 
+def test_groups_of_two_values(hospital: Path) -> None:
+    answer = _audit(hospital, by=["age_years>60", "site=north"], labels=["edema"], min_cell=0)
+    assert _counts(answer, group_by="age_years>60", group_value=">60") == [
+        (57, 19)
+    ]  # of 80 patients the 61 to 79 years old
+    assert _counts(answer, group_by="age_years>60", group_value="<=60") == [(183, 61)]
+    assert _counts(answer, group_by="site=north", group_value="north") == [(81, 27)]
+    assert _counts(answer, group_by="site=north", group_value="other") == [(81, 27)]
+    assert "site=north is unknown of 78 images: in the overall rows alone" in answer.notes
+
+
 @pytest.mark.parametrize(("policy", "counts"), [("ignore", (144, 48)), ("zeros", (240, 48)), ("ones", (240, 96))])
 def test_policies(hospital: Path, policy: str, counts: tuple[int, int]) -> None:
     answer = _audit(hospital, policy=policy, labels=["effusion"])

@@ -97,7 +97,7 @@ def test_a_linear_rule_reads_the_mark_and_one_noise_hides_it() -> None:
 
 def test_the_mark_is_on_the_files_of_its_value(synthetic: Callable[..., Path], harmonised, tmp_path: Path) -> None:  # noqa: ANN001
     folder = tmp_path / "nih_cxr14"
-    shutil.copytree(synthetic("nih_cxr14"), folder)
+    shutil.copytree(synthetic("nih_cxr14", scale=0.0003), folder)
     write_phantoms(tmp_path, ["nih_cxr14"], norms=QUICK, long_side=32)
     truth = pl.read_csv(folder / "phantoms.csv")
     sexes = harmonised("nih_cxr14", folder)["images"].select("image_id", "sex")
@@ -111,6 +111,18 @@ def test_the_mark_is_on_the_files_of_its_value(synthetic: Callable[..., Path], h
     seen = [int(decode((folder / path).read_bytes()).pixels[row, column]) for path in joined["path"]]
     means = joined.with_columns(seen=pl.Series(seen)).group_by("marked").agg(pl.col("seen").mean()).sort("marked")
     assert means["seen"][1] - means["seen"][0] > 0.6 * norms.mark.contrast * 255
+
+
+def test_the_mark_of_an_age(synthetic: Callable[..., Path], harmonised, tmp_path: Path) -> None:  # noqa: ANN001
+    folder = tmp_path / "nih_cxr14"
+    shutil.copytree(synthetic("nih_cxr14", scale=0.0003), folder)
+    text = TEXT.replace('"sex"', '"age_years>50"').replace('"M"', '">50"')
+    (tmp_path / "norms.toml").write_text(text, encoding="utf-8")
+    write_phantoms(tmp_path, ["nih_cxr14"], norms=tmp_path / "norms.toml", long_side=16)
+    ages = harmonised("nih_cxr14", folder)["images"].select("image_id", "age_low_years")
+    joined = pl.read_csv(folder / "phantoms.csv").select("image_id", "marked").join(ages, on="image_id")
+    assert joined.select((pl.col("marked") == (pl.col("age_low_years") >= 51).fill_null(value=False)).all()).item()
+    assert 0 < joined["marked"].sum() < joined.height
 
 
 def test_no_mark_unless_there_is_a_table(synthetic: Callable[..., Path], tmp_path: Path) -> None:

@@ -167,6 +167,12 @@ def test_too_few_are_refused_by_cell(members: pl.DataFrame, wishes: dict[str, in
     assert re.search(fix, str(error.value.fix))
 
 
+def test_a_cell_of_a_binary_attribute_is_called_by_what_it_is_made_of() -> None:
+    older = people(60).with_columns(value=pl.col("value").replace({"F": ">60", "M": "<=60"}))
+    with pytest.raises(CxrError, match="the cell positive for edema and age_years >60 has 17 patients"):
+        spurious(older, design(attribute="age_years>60", values=(">60", "<=60"), per_cell=30))
+
+
 def test_the_most_that_a_refusal_offers_can_be_had() -> None:
     with pytest.raises(CxrError) as error:
         spurious(people(300), design(train_images=4000))

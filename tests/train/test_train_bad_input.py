@@ -15,6 +15,7 @@ from training import DATASET, Ground, keys, pictures, write_rows, write_store
 
 from cxrdata.errors import CxrError
 from cxrtrain.config import DataConfig, HeadConfig
+from cxrtrain.config_file import read_experiment
 from cxrtrain.models.small import Small
 from cxrtrain.pixels import PixelStore
 from cxrtrain.run_folder import Run
@@ -232,3 +233,13 @@ def test_images_that_the_store_lacks_are_left_out_when_asked(tiny: Ground, tmp_p
     )
     assert said[0] == "2 images of the bundle left out: the store lacks them"
     assert made.about["images"] == {"train": 40, "valid": 10}
+
+
+def test_a_mistake_is_told_where_it_was_made(tmp_path: Path) -> None:
+    with pytest.raises(CxrError) as caught:
+        read_experiment("quick", ["optim.lr=-1", "loop.epochs=2"])
+    assert (caught.value.code, caught.value.where) == ("CXR-505", "--set optim.lr=-1 --set loop.epochs=2")
+    (tmp_path / "mine.toml").write_text('title = "without a head"\n')
+    with pytest.raises(CxrError) as caught:
+        read_experiment(str(tmp_path / "mine.toml"), ["loop.epochs=2"])
+    assert caught.value.where == "mine.toml"

@@ -6,6 +6,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,18 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
             )
     content, _ = read_toml(path)
     content.setdefault("name", path.stem)
+    changed = deepcopy(content)
     for text in sets:
-        set_value(content, text)
-    return experiment_of(content, where=path.name)
+        set_value(changed, text)
+    try:
+        return experiment_of(changed, where=path.name)
+    except CxrError as error:
+        if sets:
+            experiment_of(content, where=path.name)  # the file's own mistakes are told as such
+            raise CxrError(
+                error.code, error.problem, where=" ".join(f"--set {one}" for one in sets), fix=error.fix
+            ) from error
+        raise
 
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> c.Experiment:

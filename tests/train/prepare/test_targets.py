@@ -219,6 +219,20 @@ def test_classes_are_numbered_as_the_experiment_says(catalog: Catalog, train: pl
     assert "sex is none of F, O" in one.reasons.to_list()
 
 
+def test_attributes_of_two_values(catalog: Catalog, train: pl.DataFrame, said: Rows) -> None:
+    older = HeadConfig("older", "classes", attribute="age_years>60", classes=(">60", "<=60"))
+    expected = {image: None if row["Age"] in {"", "0"} else int(int(row["Age"]) <= 60) for image, row in said.items()}
+    assert by_image(train, targets_of(catalog, train, older)) == expected
+    white = targets_of(
+        catalog, train, HeadConfig("white", "classes", attribute="race=White", classes=("White", "other"))
+    )
+    races = catalog.table("images").select("image_id", "race").collect()
+    known = {image: None if race is None else int(race != "White") for image, race in races.iter_rows()}
+    found = by_image(train, white)
+    assert found == {image: known[image] for image in found}
+    assert set(found.values()) >= {0, 1}
+
+
 def test_the_three_classes_of_disease(catalog: Catalog, train: pl.DataFrame, said: Rows) -> None:
     """systems.md A: No Finding, overridden by Pleural Effusion; else Other."""
     classes = ("No Finding", "Pleural Effusion", "Other")

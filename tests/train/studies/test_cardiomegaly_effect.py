@@ -11,7 +11,8 @@ import pytest
 
 from cxrtrain.studies.case_study.analyse import COLUMNS
 from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.road import Phantoms, Road, plan_of_road
+from cxrtrain.studies.case_study.road import Road, phantoms, plan_of_road
+from cxrtrain.studies.data import Phantoms
 from tests.conftest import REPOSITORY
 
 SCALES = {"padchest": 0.012, "vindr_pcxr": 0.03}
@@ -29,9 +30,9 @@ def control(folder: Path) -> Path:
     return folder / "norms.toml"
 
 
-def rates(folder: Path, phantoms: Phantoms) -> tuple[dict[str, float], dict[str, float]]:
+def rates(folder: Path, drawn: Phantoms) -> tuple[dict[str, float], dict[str, float]]:
     """Infants' and own adults' row."""
-    road = Road(phantoms=phantoms, models=("padchest",), blends=(0.0,), sets=("loop.epochs=6",))
+    road = Road(phantoms=drawn, models=("padchest",), blends=(0.0,), sets=("loop.epochs=6",))
     plan = plan_of_road(folder, road, Wish(rules=("careful",), bootstrap=2000, min_cell=1))
     plan.run("analyse")
     table = pl.read_csv(plan.result("analyse") / "fpr_by_age.csv", schema=COLUMNS).filter(pl.col("age_low").is_null())
@@ -41,13 +42,13 @@ def rates(folder: Path, phantoms: Phantoms) -> tuple[dict[str, float], dict[str,
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_infants_are_called_ill_and_adults_are_not(tmp_path: Path, seed: int) -> None:
-    infants, adults = rates(tmp_path, Phantoms(SCALES, seed=seed))
+    infants, adults = rates(tmp_path, phantoms(seed, scales=SCALES))
     assert infants["fpr"] >= 3 * adults["fpr"]
     assert infants["ci_low"] > adults["ci_high"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_where_nothing_is_planted_nothing_is_found(tmp_path: Path, seed: int) -> None:
-    infants, adults = rates(tmp_path, Phantoms(SCALES, seed=seed, norms=control(tmp_path)))
+    infants, adults = rates(tmp_path, phantoms(seed, control(tmp_path), SCALES))
     assert infants["ci_low"] <= adults["ci_high"]
     assert infants["fpr"] < 0.25

@@ -11,9 +11,10 @@ import pytest
 from study_predictions import calibration_rows, healthy_rows, write
 
 from cxrdata.errors import CxrError
-from cxrtrain.studies.case_study import road as road_module
+from cxrtrain.studies import data as data_module
+from cxrtrain.studies import models as models_module
 from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.road import JUDGED, Phantoms, Road, plan_of_road
+from cxrtrain.studies.case_study.road import JUDGED, Road, phantoms, plan_of_road
 
 QUICK = Wish(bootstrap=20, min_cell=1)
 MODELS = ("vindr_cxr", "padchest")
@@ -66,7 +67,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     from cxrtrain.studies.case_study import plan
 
     stand_in = Commands()
-    monkeypatch.setattr(road_module, "run_command", stand_in)
+    for one in (data_module, models_module):
+        monkeypatch.setattr(one, "run_command", stand_in)
     monkeypatch.setattr(run_folder, "open_run", lambda _: SimpleNamespace(about={"state": "finished"}))
     monkeypatch.setattr(cxrdata, "open", _NoCatalog)
     monkeypatch.setattr(plan, "_made_up", lambda _: False)
@@ -83,7 +85,7 @@ class _NoCatalog:
 
 def plan_of(folder: Path, **wishes: Any) -> Any:
     return plan_of_road(
-        folder, Road(**({"phantoms": Phantoms(), "models": MODELS, "blends": (0.0, 0.5)} | wishes)), QUICK
+        folder, Road(**({"phantoms": phantoms(), "models": MODELS, "blends": (0.0, 0.5)} | wishes)), QUICK
     )
 
 
@@ -132,9 +134,9 @@ def test_a_change_runs_just_what_depends_on_it(
 def test_other_norms_draw_anew(commands: Commands, tmp_path: Path) -> None:
     norms = tmp_path / "norms.toml"
     norms.write_text("a = 1\n")
-    first = plan_of(tmp_path, phantoms=Phantoms(norms=norms))
+    first = plan_of(tmp_path, phantoms=phantoms(norms=norms))
     norms.write_text("a = 2\n")
-    second = plan_of(tmp_path, phantoms=Phantoms(norms=norms))
+    second = plan_of(tmp_path, phantoms=phantoms(norms=norms))
     assert all(first.keys[name] != second.keys[name] for name in first.keys)
     second.run("data")
     assert all("--norms" in words for words in commands.said)
@@ -158,7 +160,7 @@ def test_an_interrupted_training_goes_on(commands: Commands, tmp_path: Path) -> 
 def test_what_is_missing_is_said(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:
     with pytest.raises(CxrError, match="no model is trained on 'mimic_cxr'"):
         plan_of(tmp_path, models=("mimic_cxr",))
-    code, _, err = command("--store", tmp_path / "store", "--out", tmp_path)
+    code, _, err = command("--out", tmp_path)
     assert (code, err.splitlines()[0]) == (2, "error CXR-502: nothing says what to train on")
     code, _, err = command("--store", tmp_path / "store", "-c", tmp_path / "cat", "--out", tmp_path)
     assert (code, err.splitlines()[0]) == (1, "error CXR-148: there is no finished image store here")

@@ -94,6 +94,10 @@ class Service:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if token and not re.fullmatch(r"[!-~]+", token):  # not shown
+            raise CxrError(
+                "CXR-502", f"${TOKEN} holds no token", fix="printable ASCII characters without blanks or line ends"
+            )
         if token and address.scheme == "http" and not address.is_local:
             problem = f"${TOKEN} would cross the network readable for everyone"
             raise CxrError("CXR-502", problem, where=address.origin, fix="an https:// address")
@@ -136,7 +140,7 @@ class Service:
         if not fits:
             wanted = 'JSON such as {"name": "my backbone", "width": 768, "side": 224}'
             raise unusable("GET", "not who answers", wanted, self._address.url)
-        return _plain(name) or self._address.origin, width, side
+        return self._shown(name) or self._address.origin, width, side
 
     def _ask(self, method: str, body: bytes | None, *, most: int) -> bytes:
         """The body of a good answer, after as many attempts as it takes."""
@@ -223,10 +227,10 @@ class Service:
         """CXR-166, with what the service says, but never the token."""
         where = self._address.url
         if 300 <= answer.status < 400:
-            other = urlsplit(answer.headers.get("Location", "")).hostname or "itself"
-            problem = f"the black box answers {answer.status} and points to {_plain(other)}, which is not followed"
+            other = self._shown(_host(answer.headers.get("Location", "")))
+            problem = f"the black box answers {answer.status} and points to {other}, which is not followed"
             return CxrError("CXR-166", problem, where=where, fix="name the address that answers itself with --api")
-        said = self._hidden(_plain(self._read(answer, _SPARE * 16).decode("utf-8", "replace")))
+        said = self._shown(self._read(answer, _SPARE * 16).decode("utf-8", "replace"))
         fix = f"see what the service wants; {_AGAIN}"
         if answer.status in {401, 403}:
             state = "set, and refused" if self._token else "not set"
@@ -236,8 +240,12 @@ class Service:
         problem = f"the black box refuses: {answer.status}" + (f", {said}" if said else "")
         return CxrError("CXR-166", problem, where=where, fix=fix)
 
-    def _hidden(self, text: str) -> str:
-        return text.replace(self._token, f"${TOKEN}") if self._token else text
+    def _shown(self, text: str) -> str:
+        """What a server said, as it can be shown: one short line without control characters, the marks of HTML, or the token."""
+        text = text.replace(self._token, f"${TOKEN}") if self._token else text
+        text = re.sub(r"<[^>]*>", " ", text)
+        text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+        return text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
 
 
 def npy_of(array: NDArray[np.float32]) -> bytes:
@@ -278,8 +286,9 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _plain(text: str) -> str:
-    """What a server said, as it can be shown: one short line without control characters or the marks of HTML."""
-    text = re.sub(r"<[^>]*>", " ", text)
-    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
+def _host(url: str) -> str:
+    """The host that an address names, and nothing else of it: the rest may be a secret."""
+    try:
+        return urlsplit(url).hostname or "itself"
+    except ValueError:
+        return "no address"

@@ -16,6 +16,10 @@ _COMMANDS = {
     "images": ("cxrdata.cli.images", "images"),
     "train": ("cxrtrain.cli.train", "train"),
     "predict": ("cxrtrain.cli.predict", "predict"),
+    "embed": ("cxrtrain.cli.predict", "embed"),
+    "probe": ("cxrtrain.cli.probe", "probe"),
+    "explain": ("cxrtrain.cli.explain", "explain"),
+    "resample": ("cxrdata.cli.resample", "resample"),
 }
 
 

@@ -120,6 +120,22 @@ class Plan:
             say(f"{name}: {'found' if found else 'done'}")
         return done
 
+    def publish(self, out: Path, wanted: Mapping[str, Sequence[str]]) -> list[Path]:
+        """Copy what is finished to where it was asked for, and say what that is. wanted: files and folders of each stage."""
+        written = []
+        for stage, names in wanted.items():
+            for name in names if self.is_there(stage) else ():
+                source, place = self.result(stage) / name, out / name
+                if source.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)
+                    shutil.copytree(source, place)
+                elif source.is_file():
+                    shutil.copyfile(source, place)
+                else:
+                    continue
+                written.append(place)
+        return written
+
 
 @cache
 def study_digest() -> str:

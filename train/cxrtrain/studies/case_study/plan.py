@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
 STAGES = "stages"
 ANALYSE, REPORT = "analyse", "report"
 # What ends up in the folder that was named; everything else stays with its stage.
-TABLES = ("fpr_by_age.csv", "details.csv", "thresholds.csv", "sensitivity.csv", "trends.csv")
+OUTPUTS = {
+    ANALYSE: ("fpr_by_age.csv", "details.csv", "thresholds.csv", "sensitivity.csv", "trends.csv"),
+    REPORT: ("report.html", "published.csv", "figures"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,3 @@ def report_stage() -> Stage:
         write_report(Analysis.read(on.of[ANALYSE]), on.folder)
 
     return Stage(REPORT, work, after=(ANALYSE,), inputs={"code": study_digest()})
-
-
-def publish(plan: Plan, out: Path) -> list[Path]:
-    """Copy what is finished of tables and report to where it was asked for, and say what that is."""
-    written = []
-    for name, wanted in ((ANALYSE, TABLES), (REPORT, ("report.html", "published.csv", "figures"))):
-        for one in wanted if plan.is_there(name) else ():
-            source, place = plan.result(name) / one, out / one
-            if source.is_dir():
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(source, place)
-            else:
-                shutil.copyfile(source, place)
-            written.append(place)
-    return written

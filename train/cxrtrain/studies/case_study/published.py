@@ -6,6 +6,7 @@ and FPR over the years 0 to 10, each model's rates brought to mean 0 and SD 1 fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 
 from cxrtrain.studies.case_study.analyse import Analysis
 from cxrtrain.studies.case_study.design import CHILDREN, NAMES, PUBLISHED, TRAINED_ON, YOUNG
+from cxrtrain.studies.comparison import PHANTOMS, compare
 
 QUANTITIES = {
     "fpr": "false positive rate",
@@ -48,23 +50,21 @@ def comparison(analysis: Analysis) -> pl.DataFrame:
         rows.select(pl.lit("n").alias("quantity"), *_WHERE, here=pl.col("n").cast(pl.Float64)),
         *(chosen.with_columns(**own).select(pl.lit(name).alias("quantity"), *_WHERE, here=pl.col(name)) for name in ("threshold", "auroc")),
     ]  # fmt: skip
-    joined = published_figures().join(
-        pl.concat(found), on=["quantity", *_WHERE], how="left", nulls_equal=True, maintain_order="left"
+    published = published_figures()
+    # Of all models together: wherever the publication says it, with what else that row says.
+    correlation = published.filter(quantity="correlation").select(
+        "quantity", *_WHERE, here=pl.lit(_correlation(rows), pl.Float64)
     )
-    correlation = _correlation(rows)
-    here = pl.when(pl.col("quantity") == "correlation").then(pl.lit(correlation, pl.Float64)).otherwise("here")
-    joined = joined.with_columns(here=here)
-    reasons = [_reason(row, analysis, rules) for row in joined.iter_rows(named=True)]
-    return joined.with_columns(
-        difference=pl.col("here") - pl.col("published"), reason=pl.Series(reasons, dtype=pl.String)
+    return compare(
+        published, pl.concat([*found, correlation]), ("quantity", *_WHERE), lambda row: _reason(row, analysis, rules)
     )
 
 
-def _reason(row: dict[str, object], analysis: Analysis, rules: str) -> str | None:
+def _reason(row: Mapping[str, object], analysis: Analysis, rules: str) -> str | None:
     model, dataset = row["trained_on"], str(row["dataset"])
     own = analysis.details if model is None else analysis.details.filter(trained_on=model)
     if analysis.synthetic:
-        return "phantoms: drawn images, nothing of them is comparable"
+        return PHANTOMS
     if own.is_empty():
         return f"no model trained on {NAMES[str(model)]} is here; its published weights and images are not part of this project"
     if row["here"] is None and own.filter(dataset=dataset).is_empty():

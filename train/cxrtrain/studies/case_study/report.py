@@ -14,6 +14,7 @@ from cxrtrain.studies.case_study.analyse import Analysis
 from cxrtrain.studies.case_study.design import ADULTS, CAREFUL, NAMES, WHAT_DIFFERS, YOUNG
 from cxrtrain.studies.case_study.figures import case_study_figures, named
 from cxrtrain.studies.case_study.published import QUANTITIES, comparison
+from cxrtrain.studies.comparison import rounded
 
 TITLE = "Adults' models on children's hearts"
 SYNTHETIC = (
@@ -25,7 +26,6 @@ _QUESTION = (
     "medRxiv 2025.06.06.25328913. False positive rate: the share of healthy people who are called positive, at the "
     "threshold of the highest Youden's J on the calibration part of the dataset that the model was trained on."
 )
-_PLACES = 3
 
 
 def page(analysis: Analysis) -> Page:
@@ -93,15 +93,6 @@ _NOT_WHY = (
 )
 
 
-def _round(frame: pl.DataFrame) -> pl.DataFrame:
-    """Shares as text with three places: the page's tables show two of a number."""
-    return frame.with_columns(
-        pl.col(name).map_elements(lambda value: f"{value:.{_PLACES}f}", return_dtype=pl.String)
-        for name, dtype in frame.schema.items()
-        if dtype == pl.Float64 and name != "blend"
-    )
-
-
 def _rate(frame: pl.DataFrame, *columns: str, name: str = "fpr") -> pl.DataFrame:
     """The columns, and rate and interval in one cell."""
     told = [
@@ -123,7 +114,7 @@ def _thresholds(analysis: Analysis) -> Table:
         pl.col("trained_on").replace(NAMES)
     )
     caption = "n: images of the calibration part. Its AUROC says how well the model tells adults with the finding from healthy ones."
-    return Table("thresholds", "Thresholds", caption, _round(frame))
+    return Table("thresholds", "Thresholds", caption, rounded(frame, but=("blend",)))
 
 
 def _overall(rows: pl.DataFrame, subset: str) -> list[Figure | Table]:
@@ -173,7 +164,7 @@ def _strata(rows: pl.DataFrame) -> list[Figure | Table]:
 def _trends(analysis: Analysis) -> list[Figure | Table]:
     frame = analysis.trends.with_columns(pl.col("trained_on", "dataset").replace(NAMES))
     words = {"fpr_age_correlation": "correlation over bins", "fpr_age_odds_ratio": "odds ratio of ten years"}
-    shown = _round(frame.with_columns(pl.col("measure").replace(words)).drop("note"))
+    shown = rounded(frame.with_columns(pl.col("measure").replace(words)).drop("note"))
     return [Table("trend", "False positives and age", "Of each test apart.", shown)] if shown.height else []
 
 
@@ -196,7 +187,7 @@ def _comparison(analysis: Analysis) -> Table:
         "published",
         "Published and here",
         "The reason says why there is nothing to compare, or what else differs.",
-        _round(shown),
+        rounded(shown, but=("blend",)),
     )
 
 

@@ -1,0 +1,10 @@
+"""`cxrdata study`: published systems, each from a catalog or from predictions to its tables and figures."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group("study", short_help="Published studies, from catalog to tables and figures.")
+def study() -> None:
+    """A published study as one command: from a catalog, from drawn phantoms, or from anyone's predictions."""

@@ -1,0 +1,41 @@
+"""What was published beside what is found here, figure by figure, with the reason where the two cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+PHANTOMS = "phantoms: drawn images, nothing of them is comparable"
+_PLACES = 3
+_COUNTS = 10  # a whole number from here on is a count
+
+
+def compare(
+    published: pl.DataFrame, here: pl.DataFrame, on: Sequence[str], reason: Callable[[Mapping[str, Any]], str | None]
+) -> pl.DataFrame:
+    """published: the columns `on` and `published`; here: `on` and `here`. reason: of a row of both, why there is no figure
+    here, or why the two are not expected to agree; None where nothing stands in the way.
+
+    Returns all rows of `published` in their order: its columns, here, difference (here - published), reason.
+    """
+    joined = published.join(here.select(*on, "here"), on=list(on), how="left", nulls_equal=True, maintain_order="left")
+    reasons = [reason(row) for row in joined.iter_rows(named=True)]
+    return joined.with_columns(
+        difference=pl.col("here") - pl.col("published"), reason=pl.Series(reasons, dtype=pl.String)
+    )
+
+
+def rounded(frame: pl.DataFrame, *, but: Sequence[str] = ()) -> pl.DataFrame:
+    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole."""
+
+    def told(value: float) -> str:
+        whole = abs(value) >= _COUNTS and value == round(value)
+        return f"{value:,.0f}" if whole else f"{value:.{_PLACES}f}"
+
+    return frame.with_columns(
+        pl.col(name).map_elements(told, return_dtype=pl.String)
+        for name, dtype in frame.schema.items()
+        if dtype == pl.Float64 and name not in but
+    )

@@ -1,0 +1,156 @@
+"""Where a study's images come from: drawn phantoms, or a catalog and an image store of one's own.
+
+    data = StudyData(splits=(SplitWish("age-bias", ("--pediatric-vs-adult", …)),), phantoms=Phantoms({"vindr_cxr": 0.12}, side=32))
+    Plan(folder, [*data.stages(), train_stage(data, …), …])
+
+Phantoms are four stages: data → catalog → splits → store. One's own catalog and store take their place: what they hold goes
+into the keys of the stages that read them, and splits that the catalog lacks are made in it (`make_splits`), as by hand.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrdata.errors import CxrError
+from cxrdata.stages import sha256_file
+from cxrtrain.studies.commands import run_command
+from cxrtrain.studies.stages import Stage, Work
+
+DATA, CATALOG, SPLITS, STORE = "data", "catalog", "splits", "store"
+_CATALOG = "cxr-catalog"
+SYNTHETIC = "SYNTHETIC: phantoms, and what shows in them is planted: that it is found proves the pipeline, not medicine"
+
+
+@dataclass(frozen=True)
+class SplitWish:
+    """A split that a study trains and tests on. arguments: of `cxrdata split`, besides --name."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Phantoms:
+    """Drawn data. scales: share of each dataset's official size. side: pixels of the store. norms: a file in place of
+    metadata/phantom_norms.toml, such as a control in which age does not show."""
+
+    scales: Mapping[str, float]
+    side: int
+    seed: int = 0
+    norms: Path | None = None
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """phantoms: draw the data; else `catalog` and `store` are one's own. where: the images that a store of phantoms holds."""
+
+    splits: tuple[SplitWish, ...]
+    where: str | None = None
+    phantoms: Phantoms | None = None
+    catalog: Path | None = None
+    store: Path | None = None
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The stages that whatever reads catalog and store comes after."""
+        return () if self.phantoms is None else (SPLITS, STORE)
+
+    @property
+    def skip(self) -> tuple[str, ...]:
+        """Some phantoms are broken files on purpose; of one's own images none is left out unsaid."""
+        return () if self.phantoms is None else ("--skip-missing",)
+
+    def inputs(self) -> dict[str, Any]:
+        """What results depend on of a catalog and a store of one's own; of phantoms nothing, which are stages themselves.
+
+        Raises CxrError: CXR-502 neither is named, CXR-148 no finished store, CXR-601 no catalog.
+        """
+        if self.phantoms is not None:
+            return {}
+        import cxrdata
+
+        if self.store is None:
+            fix = "--data synthetic, or --predictions DIR, or a catalog and a store: -c CATALOG --store STORE"
+            raise CxrError("CXR-502", "nothing says what to train on", fix=fix)
+        manifest = self.store / "manifest.json"
+        if not manifest.is_file():
+            raise CxrError(
+                "CXR-148",
+                "there is no finished image store here",
+                where=str(self.store),
+                fix="cxrdata images build --size 224 --out STORE",
+            )
+        with cxrdata.open(self.catalog) as opened:
+            # Of a split that is still to be made, what it will be made by.
+            splits = {}
+            for wish in self.splits:
+                made = opened.folder.splits / wish.name / "manifest.json"
+                splits[wish.name] = sha256_file(made) if made.is_file() else list(wish.arguments)
+            return {"catalog": opened.build.build_id, "splits": splits, "store": sha256_file(manifest)}
+
+    def make_splits(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """In a catalog of one's own, the splits that it lacks. One of that name that is there is taken as it is."""
+        if self.phantoms is not None or self.catalog is None:
+            return
+        import cxrdata
+
+        with cxrdata.open(self.catalog) as opened:
+            lacking = [
+                wish for wish in self.splits if not (opened.folder.splits / wish.name / "manifest.json").is_file()
+            ]
+        for wish in lacking:
+            run_command("split", *wish.arguments, "--name", wish.name, "-q", "-c", self.catalog)
+            say(f"split {wish.name}: made in {self.catalog}")
+
+    def places(self, on: Work) -> tuple[Path, Path]:
+        """Catalog and store, for a stage that comes after `before`."""
+        if self.phantoms is not None:
+            return on.of[SPLITS] / _CATALOG, on.of[STORE] / STORE
+        from cxrdata.store.catalog import default_folder
+
+        assert self.store is not None
+        return self.catalog or default_folder(), self.store
+
+    def stages(self) -> list[Stage]:
+        """Of phantoms: drawn data, its catalog, splits and pixels. Of one's own catalog none."""
+        if self.phantoms is None:
+            return []
+        wish, where = self.phantoms, () if self.where is None else ("--where", self.where)
+
+        def draw(on: Work) -> None:
+            more = ("--norms", wish.norms.absolute()) if wish.norms else ()
+            for dataset, scale in wish.scales.items():
+                on.tell(dataset)
+                run_command(
+                    "synth", on.folder, "--only", dataset, "--scale", f"{scale:g}", "--seed", wish.seed, "--images", "--workers",
+                    wish.workers, "-q", *more,
+                )  # fmt: skip
+
+        def catalog(on: Work) -> None:
+            run_command("build-catalog", "--root", on.of[DATA], "-c", on.folder / _CATALOG, "-q")
+
+        def split(on: Work) -> None:
+            shutil.copytree(on.of[CATALOG] / _CATALOG, on.folder / _CATALOG)
+            for one in self.splits:
+                run_command("split", *one.arguments, "--name", one.name, "-q", "-c", on.folder / _CATALOG)
+
+        def store(on: Work) -> None:
+            roots = [text for name in wish.scales for text in ("--root", f"{name}={on.of[DATA] / name}")]
+            run_command(
+                "images", "build", *roots, "--dataset", ",".join(wish.scales), *where, "--size", wish.side, "--workers", wish.workers,
+                "--out", on.folder / STORE, "-q", "-c", on.of[SPLITS] / _CATALOG,
+            )  # fmt: skip
+
+        norms = sha256_file(wish.norms) if wish.norms else None
+        splits = {one.name: list(one.arguments) for one in self.splits}
+        return [
+            Stage(DATA, draw, inputs={"scales": dict(wish.scales), "seed": wish.seed, "norms": norms}),
+            Stage(CATALOG, catalog, (DATA,)),
+            Stage(SPLITS, split, (CATALOG,), {"splits": splits}),
+            Stage(STORE, store, (DATA, SPLITS), {"side": wish.side, "where": self.where}),
+        ]
