@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,17 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> tuple[d.DneExperimen
             )
     content, _ = read_toml(path)
     content.setdefault("name", path.stem)
+    changed = deepcopy(content)
     for text in sets:
-        set_value(content, text)
-    return experiment_of(content, where=path.name), path.parent
+        set_value(changed, text)
+    try:
+        return experiment_of(changed, where=path.name), path.parent
+    except CxrError as error:
+        if sets:
+            experiment_of(content, where=path.name)  # the file's own mistakes are told as such
+            where = " ".join(f"--set {one}" for one in sets)
+            raise CxrError(error.code, error.problem, where=where, fix=error.fix) from error
+        raise
 
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> d.DneExperiment:

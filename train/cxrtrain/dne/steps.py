@@ -99,13 +99,22 @@ def _scratch(scratch: Path, penalty: float) -> Path:
 
 
 def _left(on: Ground, noise: Noise) -> float:
-    """How far from a half the AUROC of a fresh probe is on edited validation images."""
+    """How far from a half the AUROC of a fresh probe is on edited validation images, within those with the disease and those
+    without: where attribute and disease go together, the disease alone would tell of the attribute."""
     data = on.data
     train, valid = (on.labelled(rows, data.attribute, noise) for rows in (data.train, data.valid))
     head = fresh_probe(train, valid, classes=len(data.classes), seed=on.experiment.seed)
-    last = len(data.classes) - 1
-    area = auroc(head.logits(valid.features)[:, last].numpy(), (valid.truth == last).astype(np.float64))
-    return float("nan") if area is None else abs(area - 0.5)
+    scores = head.logits(valid.features).diff(dim=1)[:, 0].numpy()
+    found = []
+    for sick in (0, 1):
+        inside = data.disease[data.valid] == sick
+        second = (valid.truth[inside] == 1).astype(np.float64)
+        if (area := auroc(scores[inside], second)) is not None:
+            found.append((area, second.sum() * (1 - second).sum()))
+    if not found:
+        return float("nan")
+    areas, pairs = np.array(found).T
+    return float(abs(np.average(areas, weights=pairs) - 0.5))
 
 
 def given_step(on: Ground, file: Path, folder: Path, *, resample: bool, say: Tell) -> None:
