@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -164,18 +166,39 @@ def test_black_box_in_python_and_a_given_noise(
 def test_a_budget_that_is_spent_is_said_and_gone_on_with(
     dne: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Too small for the embeddings it ends the command; spent in the search it ends that, and a larger one goes on from there."""
     (tmp_path / "means.py").write_text(
         "def means(images):\n    return images.reshape(len(images), -1)[:, ::16].copy()\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    wish = ("--function", "means:means", "--objective", "uniform", "--out", tmp_path / "black")
-    code, _, told = dne("fit", *wish, "--budget", 30)
+    black = ("--function", "means:means", "--objective", "uniform", "--set", "black.steps=4")
+
+    def fit(out: str, *more: object) -> tuple[int, str]:
+        code, _, told = dne("fit", *black, "--out", tmp_path / out, *more)
+        return code, told
+
+    def steps(out: str) -> pl.DataFrame:
+        return pl.read_csv(next((tmp_path / out / "stages").glob("fit-*/steps.csv")))
+
+    code, told = fit("spent", "--budget", 30)
     assert code == 2
     assert "CXR-168" in told
-    code, _, told = dne("fit", *wish, "--budget", 100_000)
+    code, told = fit("whole", "--budget", 100_000)
     assert code == 0, told
-    assert "probe: done" in told
+    used = json.loads((tmp_path / "whole" / "function" / "queries.json").read_text())["queries"]
+    code, told = fit("spent", "--budget", used - 40)
+    assert code == 0, told
+    assert "the budget is spent after 3 of 4 steps" in told
+    before = steps("spent").height
+    assert 0 < before < 4
+    shutil.rmtree(next((tmp_path / "spent" / "stages").glob("fit-*")))
+    code, told = fit("spent", "--budget", 100_000)
+    assert code == 0, told
+    assert steps("spent").equals(steps("whole"))
+    # Nothing was asked twice but what the first budget broke off: part of a step, or of a look at the validation images.
+    asked = json.loads((tmp_path / "spent" / "function" / "queries.json").read_text())["queries"]
+    assert asked < used + 150
 
 
 @pytest.mark.parametrize(

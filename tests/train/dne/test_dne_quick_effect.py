@@ -1,5 +1,7 @@
 """dne-quick from drawing to evaluation: ERM is unfair, the noise halves the gap at no loss of accuracy, and without gradients it
-does most of that. One seed with few images in the suite; five seeds whole in `make soak`."""
+does most of that. One seed in the suite; five seeds, and GeZO, in `make soak`.
+
+Of both objectives: the gap is halved by either; that the accuracy is kept is asked of the experiment's first, `negative_ce`."""
 
 from __future__ import annotations
 
@@ -13,9 +15,7 @@ from scipy.stats import t
 
 from cxrtrain.dne.fairness import ERM
 
-FEW = (
-    "phantoms.scale=0.03", "phantoms.per_cell=50", "phantoms.pretrain_scale=0.012", "judge.bootstrap=50", "noise.penalty=[0.3]",
-)  # fmt: skip
+FIRST = "DNE white-negative_ce"
 UNFAIR = 0.20
 GEZO_SHARE = 0.6
 
@@ -40,23 +40,18 @@ def read(out: Path, name: str) -> pl.DataFrame:
 
 
 def test_one_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    few = [text for one in FEW for text in ("--set", one)]
-    run(tmp_path, monkeypatch, "--objective", "negative_ce,uniform", "--workers", "1", *few)
+    run(tmp_path, monkeypatch, "--workers", "1", "--set", "judge.bootstrap=50")
     fairness, hiding = read(tmp_path, "fairness"), read(tmp_path, "hiding")
-    assert fairness["model"].unique(maintain_order=True).to_list() == [
-        ERM,
-        "DNE white-negative_ce",
-        "DNE white-uniform",
-    ]
+    assert fairness["model"].unique(maintain_order=True).to_list() == [ERM, FIRST, "DNE white-uniform"]
     assert gap(fairness, ERM) >= UNFAIR
-    for model in ("DNE white-uniform", "DNE white-negative_ce"):
+    for model in (FIRST, "DNE white-uniform"):
         assert gap(fairness, model) <= gap(fairness, ERM) / 2
-        assert value(fairness, model, "accuracy") >= value(fairness, ERM, "accuracy")
+    assert value(fairness, FIRST, "accuracy") >= value(fairness, ERM, "accuracy")
     area = {
         (row["noise"], row["probe"]): row["estimate"] for row in hiding.filter(metric="auroc").iter_rows(named=True)
     }
     assert min(area["none", "old"], area["none", "fresh"]) > 0.95
-    assert max(area["white-negative_ce", "fresh"], area["white-uniform", "fresh"]) < 0.75
+    assert area["white-negative_ce", "fresh"] < 0.65  # hidden, not only from the probe that was to be misled
     assert read(tmp_path, "published")["reason"].unique().to_list() == ["made-up data: nothing of them is comparable"]
 
 
@@ -66,15 +61,15 @@ def test_five_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, list[float]] = {"erm": [], "white": [], "black": [], "accuracy": []}
     for seed in range(5):
         out = tmp_path / str(seed)
-        run(out, monkeypatch, "--seed", str(seed), "--access", "white,black", "--objective", "uniform")
+        run(out, monkeypatch, "--seed", str(seed), "--access", "white,black", "--objective", "negative_ce")
         rows = read(out, "fairness")
         found["erm"].append(gap(rows, ERM))
-        found["white"].append(gap(rows, ERM) - gap(rows, "DNE white-uniform"))
+        found["white"].append(gap(rows, ERM) - gap(rows, FIRST))
         # The better of the two spaces, as validation images say.
-        left = {space: _left(out / f"fit-black-{space}-uniform") for space in ("pixels", "grid")}
+        left = {space: _left(out / f"fit-black-{space}-negative_ce") for space in ("pixels", "grid")}
         best = min(left, key=lambda one: left[one])
-        found["black"].append(gap(rows, ERM) - gap(rows, f"DNE black-{best}-uniform"))
-        found["accuracy"].append(value(rows, "DNE white-uniform", "accuracy") - value(rows, ERM, "accuracy"))
+        found["black"].append(gap(rows, ERM) - gap(rows, f"DNE black-{best}-negative_ce"))
+        found["accuracy"].append(value(rows, FIRST, "accuracy") - value(rows, ERM, "accuracy"))
         assert found["erm"][-1] >= UNFAIR
     told = {name: _mean_and_interval(values) for name, values in found.items()}
     mean = {name: one[0] for name, one in told.items()}

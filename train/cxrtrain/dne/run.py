@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 STAGES = "stages"
 BUNDLE, PROBE, FIT, FINETUNE, EVALUATE, REPORT = "bundle", "probe", "fit", "finetune", "evaluate", "report"
-STEPS = (PROBE, FIT, FINETUNE, EVALUATE)
+SEARCH = "search"
+_MAY_GROW = ("steps", "budget", "api_budget")
 TABLES = ("fairness.csv", "hiding.csv", "pictures.csv", "published.csv", "audit.csv")
 
 
@@ -146,7 +147,9 @@ class _Road:
                 if self.wish.noise is not None:
                     given_step(ground, self.wish.noise, on.folder, resample=self.wish.resample, say=self.say)
                 else:
-                    fit_step(ground, way, on.of[PROBE], on.folder, on.scratch, tell=on.tell, say=self.say)
+                    fit_step(
+                        ground, way, on.of[PROBE], on.folder, self._search(way, on, inputs), tell=on.tell, say=self.say
+                    )
 
         # The objective and the access are the way's; the other ways' are none of its business.
         noise = {
@@ -159,6 +162,15 @@ class _Road:
         if self.wish.noise is not None:
             inputs |= {"file": _file_digest(self.wish.noise), "resample": self.wish.resample}
         return Stage(name, work, (BUNDLE, PROBE, *self.before), inputs)
+
+    def _search(self, way: Way, on: Work, inputs: Mapping[str, Any]) -> Path:
+        """Where a search without gradients keeps how far it is. More steps, or a larger budget, go on from there: the stage is
+        then another one, and the folder the same."""
+        if way.access != BLACK:
+            return on.scratch
+        lasting = {key: one for key, one in inputs["black"].items() if key not in _MAY_GROW}
+        key = stage_key(inputs={**inputs, "black": lasting}, after={name: place.name for name, place in on.of.items()})
+        return self.out / SEARCH / f"{way.name}-{key}"
 
     def finetune(self) -> Stage:
         def work(on: Work) -> None:
