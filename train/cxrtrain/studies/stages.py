@@ -121,10 +121,11 @@ class Plan:
         return done
 
     def publish(self, out: Path, wanted: Mapping[str, Sequence[str]]) -> list[Path]:
-        """Copy what is finished to where it was asked for, and say what that is. wanted: files and folders of each stage."""
+        """Copy what is finished to where it was asked for, and say what that is. wanted: files and folders of each stage, of
+        stages that this plan may lack too."""
         written = []
         for stage, names in wanted.items():
-            for name in names if self.is_there(stage) else ():
+            for name in names if stage in self.stages and self.is_there(stage) else ():
                 source, place = self.result(stage) / name, out / name
                 if source.is_dir():
                     shutil.rmtree(place, ignore_errors=True)
