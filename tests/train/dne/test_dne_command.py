@@ -6,8 +6,10 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import polars as pl
@@ -233,3 +235,44 @@ def test_list_and_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert 'objectives = ["negative_ce"]' in shown
     assert 'access = ["black"]' in shown
+
+
+def test_a_service_is_asked_once_for_each_image(dne: Command, tmp_path: Path) -> None:
+    """A server on this machine; the stages go on with each other's answers, and the search with its own."""
+    service = HTTPServer(("127.0.0.1", 0), Blocks)
+    Thread(target=service.serve_forever, daemon=True).start()
+    try:
+        wish = ("--api", f"http://127.0.0.1:{service.server_port}", "--objective", "uniform", "--out", tmp_path / "api")
+        code, printed, told = dne("run", *wish, "--format", "csv")
+        assert code == 0, told
+        assert "DNE black-grid-uniform" in printed
+        asked = json.loads((tmp_path / "api" / "api" / "queries.json").read_text())["queries"]
+        code, _, told = dne("run", *wish)
+        assert code == 0, told
+        assert told.count(": found\n") == 6
+        assert json.loads((tmp_path / "api" / "api" / "queries.json").read_text())["queries"] == asked
+    finally:
+        service.shutdown()
+        service.server_close()
+
+
+class Blocks(BaseHTTPRequestHandler):
+    """Means of blocks of 4 by 4 pixels."""
+
+    def do_GET(self) -> None:
+        self._say(json.dumps({"name": "blocks", "width": 16, "side": SIDE}).encode())
+
+    def do_POST(self) -> None:
+        images = np.load(io.BytesIO(self.rfile.read(int(self.headers["Content-Length"]))))
+        answer = io.BytesIO()
+        np.save(answer, images.reshape(len(images), 4, 4, 4, 4).mean(axis=(2, 4)).reshape(len(images), 16))
+        self._say(answer.getvalue())
+
+    def _say(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""

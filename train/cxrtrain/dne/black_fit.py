@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrtrain.dne.backbone import Eye
 from cxrtrain.dne.black_box import BudgetSpent
 from cxrtrain.dne.config import BlackConfig, NoiseConfig
-from cxrtrain.dne.gezo import BUDGET, Batches, Rows, Settings, Values, gezo
+from cxrtrain.dne.gezo import BUDGET, Batches, Loss, Rows, Settings, State, Values, gezo
 from cxrtrain.dne.gezo_state import load_state, save_state, write_trace
 from cxrtrain.dne.noise import edited
 from cxrtrain.dne.objectives import OF, penalised
@@ -25,7 +24,7 @@ _JUDGED = "judged.json"
 
 
 def fit_black(
-    eye: Eye,
+    eye: Asked,
     problem: Problem,
     noise: NoiseConfig,
     wish: BlackConfig,
@@ -48,19 +47,15 @@ def fit_black(
     judged = _Judged.read(scratch, problem.images.side)
     state = load_state(scratch / "state.safetensors", settings)
 
-    def loss(values: Values, rows: Rows) -> float:
-        with torch.no_grad():
-            plane = torch.from_numpy(values)
-            images = next(iter(problem.images.batches([rows])))
-            logits = problem.probe.logits(eye.embed(edited(images, plane.to(images.device))).cpu())
-            found = OF[objective](logits, torch.from_numpy(problem.attribute[rows]))
-            return float(penalised(found, plane, weight=noise.weight, penalty=penalty))
-
     def judge(values: Values, step: int, on_batch: float) -> None:
         plane = torch.from_numpy(values).to(problem.images.device)
         now = problem.judged(eye.embed, plane, objective, valid)
         judged.add(Epoch(step, on_batch, now, float(plane.norm()), float(plane.abs().max())), values)
         tell(f"step {step} of {wish.steps}: {objective} {now:.4f} on validation images")
+
+    def save(now: State) -> None:
+        save_state(scratch / "state.safetensors", now, settings)
+        eye.forget()
 
     zero = np.zeros((problem.images.side, problem.images.side), dtype=np.float32)
     try:
@@ -71,8 +66,8 @@ def fit_black(
             if done >= wish.steps:
                 break
             result = gezo(
-                loss, zero, Batches(problem.train, wish.batch, seed), replace(settings, steps=min(done + wish.judge_every, wish.steps)),
-                state=state, checkpoint=lambda now: save_state(scratch / "state.safetensors", now, settings),
+                _loss_of(eye, problem, noise, objective, penalty), zero, Batches(problem.train, wish.batch, seed), replace(settings, steps=min(done + wish.judge_every, wish.steps)),
+                state=state, checkpoint=save,
             )  # fmt: skip
             state = result.state
             write_trace(scratch / "trace.csv", state.trace)
@@ -86,6 +81,20 @@ def fit_black(
             raise
         say(f"{error.problem}; the best noise so far is taken")
     return judged.result()
+
+
+def _loss_of(eye: Asked, problem: Problem, wish: NoiseConfig, objective: str, penalty: float) -> Loss:
+    """What `fit_white` minimises, of a noise on some rows."""
+
+    @torch.no_grad()
+    def loss(values: Values, rows: Rows) -> float:
+        plane = torch.from_numpy(values)
+        images = next(iter(problem.images.batches([rows])))
+        logits = problem.probe.logits(eye.embed(edited(images, plane.to(images.device))).cpu())
+        found = OF[objective](logits, torch.from_numpy(problem.attribute[rows]))
+        return float(penalised(found, plane, weight=wish.weight, penalty=penalty))
+
+    return loss
 
 
 def _some(rows: Rows, n: int, seed: int) -> Rows:
@@ -121,10 +130,10 @@ class _Judged:
 
 
 class Asked:
-    """A black box as an eye."""
+    """A black box as an eye. forget: what is done once a search's state is safe: answers from before it are no longer needed."""
 
-    def __init__(self, box: Callable[[Values], Values], name: str) -> None:
-        self._box, self._name = box, name
+    def __init__(self, box: Callable[[Values], Values], name: str, forget: Callable[[], None] = lambda: None) -> None:
+        self._box, self._name, self.forget = box, name, forget
 
     @property
     def digest(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxrtrain.distributed import joined
 from cxrtrain.dne.api import Manners, open_api
 from cxrtrain.dne.backbone import Backbone, Embeddings, Eye, Images, backbone_of
-from cxrtrain.dne.black_box import BlackBox, Counted, LocalBackbone, NoBackward, named_function
+from cxrtrain.dne.black_box import Counted, LocalBackbone, NoBackward, named_function
 from cxrtrain.dne.black_fit import Asked
 from cxrtrain.dne.config import DneExperiment
 from cxrtrain.dne.data import DneData
@@ -50,10 +50,11 @@ class Ground:
         """Embeddings of rows with what is asked of them. truth: (all rows,)."""
         return Labelled(self.embeddings.of(rows, noise), truth[rows])
 
-    def asked(self, folder: Path) -> Eye:
+    def asked(self, folder: Path) -> Asked:
         """The eye for who gets no gradients: of our own backbone, one through which no gradient goes and which counts what it is
         asked, in a folder."""
         if self.backbone is None:
+            assert isinstance(self.eye, Asked)
             return self.eye
         net = self.backbone.net
         blind = Net(NoBackward(net.backbone), net.width, ())
@@ -86,24 +87,25 @@ def opened(
     data = DneData.read(bundle, experiment, store=store if skip_missing else None)
     wanted = np.concatenate([getattr(data, part) for part in parts])
     pixels = PixelStore(store, data.bundle, side=experiment.data.side, fit=experiment.data.fit)
-    with joined(device) as place:
+    with ExitStack() as stack:
+        place = stack.enter_context(joined(device))
         images = Images(pixels, data.bundle, wanted, place.device)
         if box is None:
             backbone = backbone_of(experiment, pixels.mean_and_sd(data.train), place, say=say)
             eye: Eye = backbone
         else:
-            backbone, eye = None, _asked(box, data, cache.parent, side=experiment.data.side)
+            backbone, eye = None, _asked(box, data, cache.parent, stack, side=experiment.data.side)
         yield Ground(experiment, data, images, eye, backbone, Embeddings(eye, images, cache, tell))
 
 
-def _asked(box: Box, data: DneData, folder: Path, *, side: int) -> Asked:
+def _asked(box: Box, data: DneData, folder: Path, stack: ExitStack, *, side: int) -> Asked:
     if box.api is not None:
         datasets = sorted(set(data.bundle.dataset))
-        answering: BlackBox = open_api(
-            box.api, datasets=datasets, journal=folder / "api", budget=box.budget, manners=box.manners
+        service = stack.enter_context(
+            open_api(box.api, datasets=datasets, journal=folder / "api", budget=box.budget, manners=box.manners)
         )
-    else:
-        assert box.function is not None
-        function = named_function(box.function, side=side)
-        answering = Counted(function, budget=box.budget, journal=folder / "function" / "queries.json")
-    return Asked(answering, answering.name)
+        return Asked(service, service.name, service.forget)
+    assert box.function is not None
+    function = named_function(box.function, side=side)
+    counted = Counted(function, budget=box.budget, journal=folder / "function" / "queries.json")
+    return Asked(counted, counted.name)
