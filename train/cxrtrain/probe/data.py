@@ -99,7 +99,7 @@ def probe_data(
     place = np.cumsum(kept) - 1
     narrowed = bundle.only(kept)
     train, valid, tested = (place[one] for one in rows)
-    return ProbeData(narrowed, experiment, _patients(catalog, narrowed), train, valid, tested, notes)
+    return ProbeData(narrowed, experiment, patients_of(catalog, narrowed), train, valid, tested, notes)
 
 
 def _classes(catalog: Catalog, run: Run, attribute: str, split: str) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _of_split(catalog: Catalog, run: Run) -> pl.DataFrame:
     return images.filter(pl.col("dataset").is_in(data.datasets)) if data.datasets else images
 
 
-def _patients(catalog: Catalog, bundle: Bundle) -> NDArray[np.int64]:
+def patients_of(catalog: Catalog, bundle: Bundle) -> NDArray[np.int64]:
     """Codes of the patients of a bundle's rows."""
     return np.unique(_units(catalog, bundle).to_numpy(), return_inverse=True)[1].astype(np.int64)
 
