@@ -110,7 +110,13 @@ def run(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         result = cli.main(args=arguments, prog_name="cxrdata", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.Abort as error:
+        # Click takes the end of a file for the end of what a user types: a damaged file would look like Ctrl-C.
+        cause = error.__cause__
+        if isinstance(cause, EOFError) and not _came_of_ctrl_c(cause):
+            return _fail(_cut_short(cause), debug=debug)
         return _interrupted()
     except BrokenPipeError:
         # The reader has gone (`| head`): nobody is left to tell.
@@ -138,6 +144,11 @@ def _as_told(error: Exception, arguments: Sequence[str]) -> CxrError:
         return CxrError("CXR-606", "there is not enough memory", fix="try --workers 1, or a machine with more")
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     return CxrError("CXR-699", text, fix="this is a defect of cxrdata; please report it with what --debug prints")
+
+
+def _cut_short(error: EOFError) -> CxrError:
+    fix = "make the file again: it is likely one that was kept of earlier work (--debug shows which part read it)"
+    return CxrError("CXR-605", f"a file ends too early: {error}".removesuffix(": "), fix=fix)
 
 
 def _misplaced(error: click.NoSuchOption, arguments: Sequence[str]) -> CxrError:

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 50
 _LIST_SEPARATOR = "|"
+_PARQUET = ".parquet"
+_FORMATS = {
+    ".csv": "csv",
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".md": "markdown",
+    ".txt": "table",
+}
 
 
 def emit(
@@ -50,22 +59,14 @@ def emit(
 
 def write(frame: pl.DataFrame, out: Path) -> None:
     """Write all rows to a file, the format by its suffix."""
-    formats = {
-        ".csv": "csv",
-        ".json": "json",
-        ".ndjson": "ndjson",
-        ".jsonl": "ndjson",
-        ".md": "markdown",
-        ".txt": "table",
-    }
     suffix = out.suffix.lower()
     try:
-        if suffix == ".parquet":
+        if suffix == _PARQUET:
             from cxrdata.store.parquet import ROW_GROUP_ROWS
 
             frame.write_parquet(out, row_group_size=ROW_GROUP_ROWS)
-        elif suffix in formats:
-            out.write_text(text(frame, formats[suffix]), encoding="utf-8")
+        elif suffix in _FORMATS:
+            out.write_text(text(frame, _FORMATS[suffix]), encoding="utf-8")
         else:
             raise CxrError(
                 "CXR-502",
@@ -114,6 +115,14 @@ def check_places(out: Path, suffixes: Sequence[str], folder: Path | None = None)
             "CXR-602", "cannot write: the file is read-only", where=str(out), fix="name a file that can be written"
         )
     if folder is not None:
+        check_folder_place(folder)
+
+
+def check_rows_place(out: Path | None, folder: Path | None = None) -> None:
+    """`check_places` of rows that `emit` will write, and of a folder of figures beside them; either may be wished for."""
+    if out is not None:
+        check_places(out, (*_FORMATS, _PARQUET), folder)
+    elif folder is not None:
         check_folder_place(folder)
 
 

@@ -18,6 +18,7 @@ import polars as pl
 
 from cxrdata.audit.predictions import Table
 from cxrdata.errors import CxrError
+from cxrdata.explore.columns import check_no_predictions, features_among, named
 from cxrdata.explore.order import check_features
 from cxrdata.keys import NOT_IN_CATALOG
 from cxrdata.wording import counted
@@ -38,11 +39,13 @@ _NAMED = 4  # columns that a note names
 
 @dataclass(frozen=True)
 class Embeddings:
-    """keys: dataset, image_id, sorted, one row an image. features: float64, shape (images, features), in that order."""
+    """keys: dataset, image_id, sorted, one row an image. features: float64, shape (images, features), in that order.
+    ordered: whether the keys are those of an order file."""
 
     keys: pl.DataFrame
     features: NDArray[np.float64]
     notes: list[str] = field(default_factory=list)
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,13 @@ def read_embeddings(
     Raises CxrError: CXR-101 to CXR-111 a broken file; CXR-120 no features; CXR-121 one that is no finite number; CXR-123 an
     image twice; CXR-126 an order of another length, or one that the file's own truth contradicts; CXR-501, CXR-504 no key; CXR-517 positions without an order.
     """
-    rows = _from_array(path) if path.suffix == ".npy" else _from_table(Table.of(path), key)
+    rows = _from_array(path) if path.suffix == ".npy" else _from_table(Table.of(path), key, source)
     keyed, said, place = _keys(rows, source, order, key)
     keyed = keyed.with_columns(said=said).with_row_index("at")
     known = keyed.filter(pl.col("image_id").is_not_null())
     notes = list(rows.notes)
-    if place is not rows.place:
+    ordered = place is not rows.place
+    if ordered:
         notes += check_features(rows.name, rows.rest, keyed, source, rows.place)
     if lost := keyed.height - known.height:
         at, first, reason = keyed.filter(pl.col("image_id").is_null()).select("at", "said", "reason").row(0)
@@ -83,7 +87,7 @@ def read_embeddings(
         )
     _check_once(known, place)
     known = known.sort(KEY)
-    return Embeddings(known.select(KEY), rows.features[known["at"].to_numpy()], notes)
+    return Embeddings(known.select(KEY), rows.features[known["at"].to_numpy()], notes, ordered)
 
 
 def _from_array(path: Path) -> _Rows:
@@ -109,13 +113,15 @@ def _from_array(path: Path) -> _Rows:
     return _Rows(path.name, _finite(found.astype(np.float64), names, place), pl.DataFrame(), place, [])
 
 
-def _from_table(table: Table, key: str | None) -> _Rows:
+def _from_table(table: Table, key: str | None, source: TruthSource) -> _Rows:
     frame = table.frame
     if _EMBEDDING in frame.columns and frame[_EMBEDDING].dtype.is_nested():
         features, taken = _lists(table), [_EMBEDDING]
         notes = list(table.notes)
     else:
-        taken = [name for name in frame.columns if name != key and _is_feature(frame[name])]
+        numbers = [name for name in frame.columns if name != key and _is_feature(frame[name])]
+        taken, left = features_among(numbers, source.names(()))
+        check_no_predictions(taken, left, table.name)
         if len(taken) < 2:
             raise CxrError(
                 "CXR-120",
@@ -125,8 +131,9 @@ def _from_table(table: Table, key: str | None) -> _Rows:
             )
         columns = [frame[name].cast(pl.Float64, strict=False).to_numpy() for name in taken]
         features = _finite(np.column_stack(columns), taken, table.place)
-        shown = ", ".join(taken if len(taken) <= _NAMED else [*taken[: _NAMED - 2], "…", taken[-1]])
-        notes = [*table.notes, f"{counted(len(taken), 'column')} are features: {shown}"]
+        notes = [*table.notes, f"{counted(len(taken), 'column')} are features: {named(taken, _NAMED)}"]
+        if left:
+            notes.append(f"no features, by their names: {', '.join(left)}")
     return _Rows(table.name, features, frame.drop(taken), table.place, notes)
 
 

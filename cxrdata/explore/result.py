@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,11 @@ from cxrdata.store.parquet import ROW_GROUP_ROWS
 
 if TYPE_CHECKING:
     from cxrdata.report.figure import Figure
+
+
+FIGURES = "figures"
+# By which names `explore_figures` are known: an earlier answer's would be taken for this one's.
+_DRAWN = re.compile(r"joint_(pca|tsne)_\d+_\d+|marginals_by_\w+|explained|tests")
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,19 @@ class Exploration:
 
     def save(self, folder: str | Path, *, figures: bool = True) -> list[Path]:
         """Write `sample`, `explained` and `tests`, each as Parquet and CSV, and figures into a folder; returns the files. The
-        same answer gives the same bytes.
+        same answer gives the same bytes. Figures of an earlier answer in the folder are removed, other files stay.
 
         Raises CxrError: CXR-602 not writable; CXR-604 figures without the extra `[report]`.
         """
-        from cxrdata.report.figure import save_figures
+        from cxrdata.report.figure import remove_figures, require_altair, save_figures
 
         folder = Path(folder)
+        if figures:
+            require_altair()
         written = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_figures(folder / FIGURES, _DRAWN)
             for name in ("sample", "explained", "tests"):
                 frame: pl.DataFrame = getattr(self, name)
                 files = [folder / f"{name}.parquet", folder / f"{name}.csv"]
@@ -66,4 +75,4 @@ class Exploration:
                 where=folder.name,
                 fix="name a folder that can be made and written to",
             ) from error
-        return [*written, *(save_figures(self.figures, folder / "figures") if figures else [])]
+        return [*written, *(save_figures(self.figures, folder / FIGURES) if figures else [])]

@@ -6,6 +6,7 @@ at random; their t-SNE; Kolmogorov-Smirnov tests on the first four modes and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import polars as pl
 from cxrdata.audit.predictions import Table, read_predictions
 from cxrdata.audit.truth import CatalogTruth
 from cxrdata.errors import CxrError
-from cxrdata.explore.contrasts import KS_SCHEMA, Contrast, Wish, compared, contrasts_of
+from cxrdata.explore.contrasts import KS_SCHEMA, PUBLISHED, Contrast, Wish, compared, contrasts_of
 from cxrdata.explore.embeddings import KEY, Embeddings, read_embeddings
 from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, T_SNE, require_stats
 from cxrdata.explore.order import check_order
@@ -66,18 +67,22 @@ class ExploreRequest:
 
     @property
     def attributes(self) -> list[str]:
-        """Every attribute that is needed, each once."""
+        """Every attribute that is needed, each once: what is tested does not depend on what figures colour by."""
+        published = (one.attribute for one in PUBLISHED)
         wished = (one.attribute for one in self.contrasts)
-        return list(dict.fromkeys([self.sampling.by, *self.by, *wished]))
+        return list(dict.fromkeys([self.sampling.by, *self.by, *published, *wished]))
 
 
 def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:
     """Raises CxrError as `read_embeddings`, `with_attributes`, `read_predictions`, `sampled` and `embedded_plane` do; CXR-125
-    where no image is left, CXR-502 for a resampled split without draws."""
+    where no image is left, CXR-502 for a resampled split without draws, an order that no file follows, a perplexity that is none."""
+    if not (math.isfinite(request.perplexity) and request.perplexity >= 1):
+        raise CxrError("CXR-502", f"a perplexity cannot be {request.perplexity}", fix="for example --perplexity 30")
     check_attributes(catalog, request.attributes)
     require_stats(KOLMOGOROV_SMIRNOV, *([T_SNE] if request.plane else []))  # before the long work
     source = CatalogTruth(catalog)
     found = read_embeddings(request.embeddings, source, order=request.order, key=request.key)
+    _check_order_is_used(request, found)
     notes = list(found.notes)
     rows, features = _chosen(source, found, request.split, notes)
     components = principal_components(features, share=request.share)
@@ -114,6 +119,20 @@ def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:
         marginals=marginals,
         values=_values(source, sample, request.by),
         notes=[*notes, *lacking],
+    )
+
+
+def _check_order_is_used(request: ExploreRequest, found: Embeddings) -> None:
+    """Raises CxrError CXR-502 for an order that no file of this request follows."""
+    if request.order is None or found.ordered:
+        return
+    if request.predictions is not None and is_positional(Table.of(request.predictions).frame):
+        return
+    raise CxrError(
+        "CXR-502",
+        f"{request.embeddings.name} names its images itself, so there is nothing for the order file to say",
+        where=request.order.name,
+        fix="leave --order away; it is for files that are listed by position",
     )
 
 

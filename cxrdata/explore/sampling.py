@@ -14,6 +14,7 @@ from cxrdata.wording import counted
 
 KEY = ["dataset", "image_id"]
 _PURPOSE = "explore"
+_DATASET, _SOURCE = "dataset", "source dataset"  # a key cannot be grouped by beside itself
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ def sampled(frames: Sequence[pl.DataFrame], sampling: Sampling) -> Sampled:
     Raises CxrError: CXR-410 no two groups; CXR-501, CXR-502 unknown groups; CXR-125 a frame without one of the groups.
     """
     by = sampling.by
+    if by == _DATASET:
+        by = _SOURCE
+        frames = [frame.with_columns(pl.col(_DATASET).alias(by)) for frame in frames]
     try:
         parts, left_out = compared(frames[0].sort(*KEY, "draw"), [by], sampling.groups, pool=True)
     except CxrError as error:
@@ -73,7 +77,7 @@ def sampled(frames: Sequence[pl.DataFrame], sampling: Sampling) -> Sampled:
     notes.append(f"{said}: {smallest} has no more" if n < sampling.per_group else said)
     taken = [
         one.filter(pl.col(by).is_in(groups), pl.col("number").rank("ordinal").over(by) <= n)
-        .drop("number")
+        .drop("number", *([_SOURCE] if by == _SOURCE else []))
         .sort(*KEY, "draw")
         for one in candidates
     ]

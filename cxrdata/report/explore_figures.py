@@ -173,15 +173,17 @@ def _marginals(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
 
     parts = sample["part"].unique(maintain_order=True).to_list()
     for by, values in found.values.items():
+        curves = _curves(sample, found.marginals, by, parts)
+        drawn = {value for per_part in curves.values() for one in per_part for value in one["value"]}
+        colours = _colours(sample, by, values)
+        shown = {value: one for value, one in colours.items() if value in drawn}
+        if not shown:
+            continue
         panels, tables = [], []
-        for marginal in found.marginals:
-            known = sample.filter(pl.col(marginal).is_not_null())
-            if known.is_empty():
-                continue
-            limits = span(known[marginal].to_numpy())
-            curves = [densities(known.filter(part=part), marginal, by, limits) for part in parts]
-            highest = float(pl.concat(curves)["density"].to_numpy().max(initial=0.0))
-            for part, one in zip(parts, curves, strict=True):
+        for marginal, per_part in curves.items():
+            limits = span(sample[marginal].drop_nulls().to_numpy())
+            highest = float(pl.concat(per_part)["density"].to_numpy().max(initial=0.0))
+            for part, one in zip(parts, per_part, strict=True):
                 tables.append(one.select(pl.lit(part).alias("part"), pl.lit(marginal).alias("marginal"), pl.all()))
                 panel = (
                     alt.Chart(one.with_columns(pl.col("at", "density").round(6)))
@@ -189,22 +191,35 @@ def _marginals(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
                     .encode(
                         x=alt.X("at:Q", title=_said(marginal), scale=alt.Scale(domain=list(limits), nice=False, zero=False)),
                         y=alt.Y("density:Q", title="Density", axis=alt.Axis(tickCount=3), scale=alt.Scale(domain=[0, highest])),
-                        color=_colour(by, _colours(sample, by, values), legend=True),
+                        color=_colour(by, shown, legend=True),
                     )
                     .properties(width=_PANEL[0], height=_PANEL[1])
                 )  # fmt: skip
                 title = alt.Title(part, fontSize=11, offset=4)
                 panels.append(panel.properties(title=title) if len(parts) > 1 else panel)
-        if panels:
-            yield Figure(
-                f"marginals_by_{figure_name(by)}",
-                f"Components and logits by {_said(by).lower()}",
-                f"{_KERNEL}; each has the area 1, however many images it is of.",
-                alt.concat(*panels, columns=len(parts) if len(parts) > 1 else _COLUMNS).resolve_scale(
-                    x="independent", y="independent"
-                ),
-                pl.concat(tables),
-            )
+        few = f" ({', '.join(value for value in colours if value not in drawn)})" if len(shown) < len(colours) else ""
+        yield Figure(
+            f"marginals_by_{figure_name(by)}",
+            f"Components and logits by {_said(by).lower()}",
+            f"{_KERNEL}{few}; each has the area 1, however many images it is of.",
+            alt.concat(*panels, columns=len(parts) if len(parts) > 1 else _COLUMNS).resolve_scale(
+                x="independent", y="independent"
+            ),
+            pl.concat(tables),
+        )
+
+
+def _curves(
+    sample: pl.DataFrame, marginals: Sequence[str], by: str, parts: Sequence[str]
+) -> dict[str, list[pl.DataFrame]]:
+    """The densities of each marginal that any image has, one frame a part."""
+    found = {}
+    for marginal in marginals:
+        known = sample.filter(pl.col(marginal).is_not_null())
+        if known.height:
+            limits = span(known[marginal].to_numpy())
+            found[marginal] = [densities(known.filter(part=part), marginal, by, limits) for part in parts]
+    return found
 
 
 def _explained(explained: pl.DataFrame) -> Figure:
@@ -213,12 +228,15 @@ def _explained(explained: pl.DataFrame) -> Figure:
 
     shown = explained.head(_SHOWN).with_row_index("component", offset=1)
     rate = alt.Axis(format=".0%")
-    base = alt.Chart(shown).encode(
-        x=alt.X("component:O", title="Component", axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    )
-    bars = base.mark_bar().encode(y=alt.Y("share:Q", title="Share of the variance", axis=rate))
-    total = base.mark_line(point=alt.OverlayMarkDef(color=colour("orange")), color=colour("orange")).encode(
-        y=alt.Y("cumulative:Q", title="Share of the variance", axis=rate)
+    kinds = {"each component": colour("blue"), "sum up to it": colour("orange")}
+    scale = alt.Scale(domain=list(kinds), range=list(kinds.values()))
+    each, summed = (alt.Color(f"{kind}:N", title=None, scale=scale) for kind in ("each", "sum"))
+    base = alt.Chart(
+        shown.with_columns(pl.lit(said).alias(kind) for said, kind in zip(kinds, ("each", "sum"), strict=True))
+    ).encode(x=alt.X("component:O", title="Component", axis=alt.Axis(labelAngle=0, labelOverlap=True)))
+    bars = base.mark_bar().encode(y=alt.Y("share:Q", title="Share of the variance", axis=rate), color=each)
+    total = base.mark_line(point=True).encode(
+        y=alt.Y("cumulative:Q", title="Share of the variance", axis=rate), color=summed
     )
     more = f" The first {_SHOWN} of {explained.height:,} are drawn." if explained.height > _SHOWN else ""
     said = "Bars: each component's share; line: their sum up to it. Much variance is not much use: a model may rest on a component of little."

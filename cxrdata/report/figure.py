@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from cxrdata.errors import CxrError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = ("svg", "png", "csv")
+_LINE = 84  # letters of a caption's line
 PIXELS_PER_POINT = 3  # 3 x 72 dpi: sharp in print at the width of a page
 # What a spreadsheet takes for a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -72,7 +75,8 @@ def specification(figure: Figure) -> dict[str, Any]:
 def save_figures(
     figures: Iterable[Figure], folder: Path, *, formats: Sequence[str] = ("svg", "png"), scheme: Scheme = "light"
 ) -> list[Path]:
-    """Write each figure into a folder, made if need be, as `name.svg`, `name.png`, and its table as `name.csv` where asked.
+    """Write each figure into a folder, made if need be, as `name.svg`, `name.png`, and its table as `name.csv` where asked;
+    the pictures bear title and caption.
     Offline; the same figures give the same bytes.
 
     Raises CxrError: CXR-502 an unknown format or a name used twice, CXR-602 not writable, CXR-604 without the extra.
@@ -98,6 +102,19 @@ def save_figures(
     return written
 
 
+def remove_figures(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove pictures that an earlier call left in a folder: they would be taken for this one's. names: of those that the
+    caller draws, without suffix. Raises CxrError CXR-602."""
+    try:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if names.fullmatch(path.stem) and path.suffix.removeprefix(".") in FORMATS:
+                path.unlink()
+    except OSError as error:
+        raise CxrError(
+            "CXR-602", f"cannot write: {error.strerror}", where=str(error.filename or folder), fix="name another folder"
+        ) from error
+
+
 def _check(figures: Sequence[Figure], formats: Sequence[str]) -> None:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -114,14 +131,23 @@ def _bytes(figure: Figure, suffix: str, scheme: Scheme) -> bytes:
     import vl_convert
 
     drawing = resolved(specification(figure), scheme)
-    title = {"title": {"text": figure.title}} if "title" not in drawing else {}
-    text = json.dumps({**drawing, **title})
+    text = json.dumps({**drawing, "title": _heading(figure)} if "title" not in drawing else drawing)
     # No address may be asked for data or pictures, whatever a chart holds.
     if suffix == "svg":
         svg: str = vl_convert.vegalite_to_svg(text, allowed_base_urls=[])
         return svg.encode()
     png: bytes = vl_convert.vegalite_to_png(text, scale=PIXELS_PER_POINT, allowed_base_urls=[])
     return png
+
+
+def _heading(figure: Figure) -> dict[str, Any]:
+    """Title and caption: a picture goes about without the page that would say what its bands and bars are."""
+    lines = wrap(figure.caption, _LINE, break_on_hyphens=False)
+    return (
+        {"text": figure.title, "subtitle": lines, "subtitleFontSize": 11, "subtitlePadding": 6}
+        if lines
+        else {"text": figure.title}
+    )
 
 
 def spreadsheet_safe(table: pl.DataFrame) -> pl.DataFrame:

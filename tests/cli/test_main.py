@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from said import SYNTHETIC, Said, is_one_block
 
@@ -78,6 +79,22 @@ def test_interrupted_is_130(say: Callable[..., Said], monkeypatch: pytest.Monkey
     monkeypatch.setattr(cli, "main", main)
     said = say("sources")
     assert (said.code, said.err) == (130, "interrupted\n")
+
+
+def test_a_file_that_ends_too_early_is_no_interruption(
+    say: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What numpy raises for an empty file, Click takes for the end of what is typed."""
+
+    def main(*_: object) -> None:
+        raise EOFError("No data left in file")
+
+    monkeypatch.setattr(click.Command, "invoke", main)
+    said = say("sources")
+    assert said.code == 3 and said.out == ""
+    assert said.err.strip().startswith(
+        "error CXR-605: a file ends too early: No data left in file\n  fix: make the file again"
+    )
 
 
 def test_an_error_while_cleaning_up_after_ctrl_c_is_130(

@@ -103,6 +103,35 @@ def test_columns_that_are_taken_for_features_are_named(shuffled: pl.DataFrame, r
     assert read(path).notes == ["4 columns are features: feature_0, feature_1, feature_2, feature_3"]
 
 
+def test_what_is_said_of_patients_is_no_feature(
+    images: pl.DataFrame, features: np.ndarray, read: Read, tmp_path: Path
+) -> None:
+    """Age in years has a far larger spread than any feature; sex would be found in features that know nothing of it."""
+    beside = images.select(
+        pl.int_range(pl.len()).alias("Patient Age"), (pl.col("sex") == "F").cast(pl.Int8).alias("sex"),
+        pl.lit(1).alias("Pleural Effusion"), pl.lit(0.5).alias("prob_edema"),
+    )  # fmt: skip
+    _columns(images).hstack(beside).insert_column(0, images["image_id"]).cast(_EXACT).write_csv(tmp_path / "e.csv")
+    found = read(tmp_path / "e.csv")
+    np.testing.assert_array_equal(found.features, features)
+    assert found.notes[-2:] == [
+        "6 columns are features: feature_0, feature_1, …, feature_5",
+        "no features, by their names: Patient Age, sex, Pleural Effusion, prob_edema",
+    ]
+
+
+def test_every_feature_outside_the_numbered_ones_is_named(images: pl.DataFrame, read: Read, tmp_path: Path) -> None:
+    odd = _columns(images).with_columns(weight=pl.lit(1.5), b7=pl.lit(2.5)).rename({"feature_2": "edge"})
+    odd.insert_column(0, images["image_id"]).write_csv(tmp_path / "e.csv")
+    assert read(tmp_path / "e.csv").notes == [
+        "8 columns are features: feature_0, feature_1, …, feature_5; and edge, weight, b7"
+    ]
+    numbers = {f"{letter}mean": pl.lit(1.0) for letter in "abcdefghijklmn"}
+    images.select("image_id", **numbers).write_csv(tmp_path / "e.csv")
+    said = ", ".join(f"{letter}mean" for letter in "abcdefghijkl")
+    assert read(tmp_path / "e.csv").notes == [f"14 columns are features: {said} and 2 more"]
+
+
 @pytest.mark.parametrize("head", ["sex", "labels"])
 def test_an_order_that_the_files_own_truth_contradicts_is_refused(
     head: str, images: pl.DataFrame, explored: Catalog, read: Read, tmp_path: Path
@@ -205,6 +234,16 @@ BAD: dict[str, tuple[Callable[[pl.DataFrame, Path], Written], str]] = {
     "no features": (
         lambda keyed, folder: _csv(keyed.select("image_id", "feature_0"), folder),
         "error CXR-120: there are no columns of features\n  at:  e.csv\n  fix: give one number column a feature, or a column `embedding` of lists",
+    ),
+    "predictions": (
+        lambda keyed, folder: _csv(keyed.select("image_id", prob_edema="feature_0", logit_edema="feature_1"), folder),
+        "error CXR-120: the file holds predictions (prob_edema, …), not features\n  at:  e.csv\n  fix: name the features of the same model (`cxrdata embed`), and this file with --predictions",
+    ),
+    "positional predictions": (
+        lambda keyed, folder: _csv(
+            keyed.select((pl.col("feature_0") / 9).alias(f"class_{at}") for at in range(14)), folder
+        ),
+        "error CXR-120: the file holds predictions (class_0, …), not features\n  at:  e.csv\n  fix: name the features of the same model (`cxrdata embed`), and this file with --predictions",
     ),
     "lengths": (
         _lengths,

@@ -44,6 +44,31 @@ def test_what_is_planted_is_found_and_nothing_else(found: Exploration) -> None:
     assert found.tests.filter(attribute="sex").select("n_first", "n_second").unique().rows() == [(150, 150)]
 
 
+def test_what_is_tested_does_not_depend_on_what_figures_colour_by(
+    explored: Catalog, request_: ExploreRequest, found: Exploration
+) -> None:
+    other = explore(explored, replace(request_, by=("view",), sampling=Sampling(by="sex", per_group=150)))
+    assert other.tests.equals(found.tests) and other.notes == found.notes
+    assert set(found.tests["attribute"]) == {"disease", "race", "sex"}
+    assert list(other.values) == ["view"]
+
+
+def test_an_order_that_nothing_follows_is_refused(
+    explored: Catalog, request_: ExploreRequest, images: pl.DataFrame, tmp_path: Path
+) -> None:
+    with pytest.raises(CxrError) as error:
+        explore(explored, replace(request_, order=tmp_path / "nowhere.csv"))
+    assert str(error.value) == (
+        "error CXR-502: embeddings.test.parquet names its images itself, so there is nothing for the order file to say\n"
+        "  at:  nowhere.csv\n  fix: leave --order away; it is for files that are listed by position"
+    )
+    # Positional predictions follow it, beside features that do not.
+    pl.DataFrame({f"class_{at}": [0.5] * images.height for at in range(14)}).write_csv(tmp_path / "p.csv")
+    images.select("image_id").write_csv(tmp_path / "order.csv")
+    wishes: dict[str, Any] = {"predictions": tmp_path / "p.csv", "order": tmp_path / "order.csv"}
+    assert explore(explored, replace(request_, **wishes)).sample["logit_no_finding"].unique().to_list() == [0.0]
+
+
 def test_the_golden_table(found: Exploration) -> None:
     check_golden(found.tests, GOLDEN, tolerance=1e-9)
 
@@ -192,6 +217,15 @@ def test_no_group_has_more_than_the_smallest_and_who_left_is_said() -> None:
         "chexpert: 18 images left out of the sample, race is Other, a category of the rest",
         "18 images of each of Asian, White: Asian has no more",
     ]
+
+
+def test_as_many_images_of_each_dataset() -> None:
+    rows = _candidates().with_columns(dataset=pl.when(pl.int_range(90) < 30).then(pl.lit("chexpert")).otherwise(pl.lit("nih_cxr14")))  # fmt: skip
+    found = sampled([rows], Sampling(by="dataset", per_group=20))
+    (one,) = found.frames
+    assert dict(one.group_by("dataset").len().iter_rows()) == {"chexpert": 20, "nih_cxr14": 20}
+    assert one.columns == rows.columns
+    assert found.notes == ["20 images of each of chexpert, nih_cxr14"]
 
 
 def test_one_image_a_patient() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -68,6 +69,16 @@ def test_files_come_out_the_same_twice(tmp_path: Path) -> None:
     assert "<script" not in svg and "&lt;script" in svg and PALETTE["green"][0] in svg
     assert first[1].read_bytes().startswith(b"\x89PNG")
     assert first[2].read_text(encoding="utf-8") == "who,n\n<script>,20\n'=1+1,30\n"
+
+
+def test_a_picture_bears_its_caption(tmp_path: Path) -> None:
+    """In lines, which the page has as text and a picture would lack."""
+    words = " ".join(f"word{at}" for at in range(40))
+    (path,) = save_figures([replace(figure(), caption=words)], tmp_path, formats=("svg",))
+    lines = [line for line in re.findall(r">([^<>]+)<", path.read_text(encoding="utf-8")) if line.startswith("word")]
+    assert " ".join(lines) == words and len(lines) > 2
+    (path,) = save_figures([replace(figure(), caption="")], tmp_path, formats=("svg",))
+    assert figure().title in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])

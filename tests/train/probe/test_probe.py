@@ -6,6 +6,7 @@ import io
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from planted import FINDING, SIDE, SPLIT, Planted, plant
 from safetensors.torch import save_file
 
 import cxrdata
+from cxrdata.cli.main import run as command
 from cxrdata.errors import CxrError
 from cxrtrain.cli.probe import probe
 from cxrtrain.cli.train import train
@@ -23,6 +25,7 @@ from cxrtrain.config import ModelConfig
 from cxrtrain.models.net import build_net
 from cxrtrain.probe import embedding
 from cxrtrain.probe.data import probe_data
+from cxrtrain.probe.embedding import _is_whole
 from cxrtrain.probe.figures import probe_figures
 from cxrtrain.probe.rows import SCHEMA
 from cxrtrain.probe.run import own_head
@@ -71,6 +74,75 @@ def test_two_heads(planted: Planted, capsys: pytest.CaptureFixture[str], tmp_pat
     ablation = probe_figures(rows)[1].table
     first = ablation.filter(pl.col("percent") == 0, about="attribute")
     assert set(first["estimate"]) == {own["estimate"][0]}
+
+
+@pytest.fixture(scope="module")
+def again(planted: Planted) -> str:
+    """A split of the same images by another draw: some of its test part the run was trained on."""
+    wishes = ["--dataset", "nih", "--ratios", "0.5,0.2,0.3", "--seed", "1", "--name", "again"]
+    assert command(["split", *wishes, "-c", str(planted.catalog)]) == 0
+    return "again"
+
+
+def test_patients_whom_the_run_has_learnt_from_are_no_test(planted: Planted, again: str, tmp_path: Path) -> None:
+    with cxrdata.open(planted.catalog) as opened:
+        data = probe_data(opened, planted.run, "sex", tmp_path / "bundle", split=again)
+        parts = opened.sql(
+            "SELECT s.split_name, s.split, s.image_id, i.patient_id FROM splits s JOIN images i USING (dataset, image_id)"
+        )
+        assert probe_data(opened, planted.run, "sex", tmp_path / "own").notes == ()
+    learnt = parts.filter(pl.col("split").is_in(["train", "valid"]), split_name=SPLIT)["patient_id"]
+    test = parts.filter(split_name=again, split="test")
+    left = test.filter(~pl.col("patient_id").is_in(learnt.implode()))
+    assert 0 < left.height < test.height
+    assert sorted(data.bundle.image_id[row] for row in data.test) == sorted(left["image_id"])
+    n = test.height - left.height
+    said = f"{n} images of {test.height} in the test part are of patients whom the run was trained on, or its epoch chosen by: left out"
+    assert data.notes == (said,)
+
+
+def test_a_run_whose_images_nobody_knows_here_is_said_to_be_one(
+    planted: Planted, again: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    learnt = planted.run.experiment
+    elsewhere = replace(planted.run, experiment=replace(learnt, data=replace(learnt.data, split="gone")))
+    monkeypatch.setattr("cxrtrain.probe.data.has_own_bundle", lambda _: False)
+    with cxrdata.open(planted.catalog) as opened:
+        data = probe_data(opened, elsewhere, "sex", tmp_path / "bundle", split=again)
+        # Without its bundle, the catalog's split says whom the run knows.
+        known = probe_data(opened, planted.run, "sex", tmp_path / "other", split=again)
+    assert data.notes == ("nothing says which images the run was trained on: some of the test part may be among them",)
+    assert known.notes[0].endswith("left out") and len(known.test) < len(data.test)
+
+
+def test_a_test_part_of_nobody_else_is_refused(planted: Planted, tmp_path: Path) -> None:
+    with cxrdata.open(planted.catalog) as opened, pytest.raises(CxrError) as caught:
+        probe_data(opened, planted.run, "sex", tmp_path / "bundle", split=SPLIT, test="valid")
+    assert str(caught.value) == (
+        "error CXR-507: the run was trained, or its epoch chosen, on every patient of the test part\n"
+        "  fix: name a split with other patients in its part `test`"
+    )
+
+
+def test_kept_features_that_were_damaged_are_made_again(
+    planted: Planted, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("ablation.png", "own.png"):  # of an earlier run with ablation, and not of it
+        (figures / name).write_text("old")
+    wishes = ("--origins", "random", "--no-ablation", "--bootstrap", "0", "--cache", str(tmp_path))
+    first = probed(planted, capsys, *wishes, "--figures", str(figures))
+    assert sorted(path.name for path in figures.iterdir()) == ["origins.png", "origins.svg", "own.png"]
+    (file,) = tmp_path.glob("*/features.npy")
+    whole = file.read_bytes()
+    n = len(np.load(file))
+    assert _is_whole(file, n) and not _is_whole(file, n + 1)
+    for damaged in (whole[:-64], b"\x93NUMPY", b""):
+        file.write_bytes(damaged)
+        assert not _is_whole(file, n)
+    assert probed(planted, capsys, *wishes).equals(first)
+    assert file.read_bytes() == whole
 
 
 def test_features_are_made_once(
@@ -124,7 +196,9 @@ def test_patients_are_the_unit(planted: Planted, tmp_path: Path) -> None:
     assert len(pairs) == len({code for _, code in pairs}) == len({patient for patient, _ in pairs})
 
 
-def test_freezing_is_planned_and_run(planted: Planted, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_freezing_is_planned_and_run(
+    planted: Planted, again: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     wishes = ("--origins", "run,random", "--no-ablation", "--freeze", "2,backbone", "--runs", str(tmp_path / "runs"))
     places = ["-c", str(planted.catalog), "--store", str(planted.store), "--device", "cpu", "--bootstrap", "20"]
     probe.main([str(planted.run.folder.path), *places, "--attribute", "sex", *wishes], standalone_mode=False)
@@ -136,8 +210,8 @@ def test_freezing_is_planned_and_run(planted: Planted, capsys: pytest.CaptureFix
     train.main([*words[2:], "-c", str(planted.catalog), "--device", "cpu", "-q"], standalone_mode=False)
     assert "finished" in capsys.readouterr().out
     rows = probed(
-        planted, capsys, *wishes[:1], "run", *wishes[2:3], "--freeze", "2", "--train", "--runs", str(tmp_path / "own")
-    )
+        planted, capsys, *wishes[:1], "run", *wishes[2:3], "--freeze", "2", "--train", "--runs", str(tmp_path / "own"), "--split", again
+    )  # fmt: skip
     trained = rows.filter(read_by="trained")
     assert trained.select("origin", "frozen").rows() == [("run", "first:2")]
     assert trained["estimate"][0] > 0.5
@@ -155,18 +229,34 @@ def test_freezing_is_planned_and_run(planted: Planted, capsys: pytest.CaptureFix
         (("--split", "other"), "CXR-501"),
         (("--train",), "CXR-502"),
         (("--freeze", "-3"), "CXR-502"),
+        (("--freeze", "99"), "CXR-502"),
+        (("--classes", "F"), "CXR-502"),
+        (("--classes", "F,X"), "CXR-501"),
+        (("--out", "nowhere/rows.csv"), "CXR-602"),
+        (("--out", "rows.xlsx"), "CXR-502"),
+        (("--figures", f"{__file__}/figures"), "CXR-602"),
     ],
 )
 def test_refused(
     planted: Planted,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     more: tuple[str, ...],
     code: str,
 ) -> None:
     monkeypatch.setattr("cxrtrain.models.weights.imagenet_file", _nowhere)
+    monkeypatch.setattr(embedding, "outputs_of", None)  # nothing long is begun
     with pytest.raises(CxrError) as caught:
-        probed(planted, capsys, "--no-ablation", *(() if "--origins" in more else ("--origins", "random")), *more)
+        probed(
+            planted,
+            capsys,
+            "--no-ablation",
+            "--cache",
+            str(tmp_path),
+            *(() if "--origins" in more else ("--origins", "random")),
+            *more,
+        )
     assert caught.value.code == code
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.options import catalog_option, example, names, quiet_option, rows_options
-from cxrdata.cli.output import emit, progress, remark, tell_of
+from cxrdata.cli.output import check_rows_place, emit, progress, remark, tell_of
 from cxrdata.errors import CxrError
 from cxrdata.wording import slug
 from cxrtrain.cli import require_torch
@@ -106,6 +106,7 @@ def probe(
     """
     if do_train and counts is None:
         raise CxrError("CXR-502", "--train runs the trainings of --freeze", fix="for example --freeze 0,1,2,backbone")
+    _check_places(out, figures)
     wished = checked_criteria(criterion)
     percents = _percents(names(shares))
     require_torch()
@@ -138,15 +139,19 @@ def probe(
         request = Request(
             attribute, place, cache or run / "features", names(origins) or None, ablation, bootstrap, seed, device
         )
+        for sentence in data.notes:
+            remark(sentence, quiet=quiet)
+        folder = runs or run / "probe" / slug(attribute)
+        if counts is not None:
+            from cxrtrain.probe import freezing
+
+            planned = freezing.plan(opened_run, data, names(origins) or ("run",), names(counts), folder)
         rows = work(opened_run, data, request, tell=tell, say=tell_me)
         if counts is not None:
             import polars as pl
 
             from cxrtrain.prepare import prepare
-            from cxrtrain.probe import freezing
 
-            folder = runs or run / "probe" / slug(attribute)
-            planned = freezing.plan(opened_run, data, names(origins) or ("run",), names(counts), folder)
             file = freezing.write_experiment(planned, folder)
             for one in planned:
                 click.echo(one.command(file, place), err=True)
@@ -158,12 +163,22 @@ def probe(
                 )  # fmt: skip
                 rows = pl.concat([rows, trained])
     if figures is not None:
-        from cxrdata.report.figure import save_figures
-        from cxrtrain.probe.figures import probe_figures
+        from cxrdata.report.figure import remove_figures, save_figures
+        from cxrtrain.probe.figures import DRAWN, probe_figures
 
+        remove_figures(figures, DRAWN)
         for path in save_figures(probe_figures(rows), figures):
             remark(str(path), quiet=quiet)
     emit(rows, row_format=row_format, limit=limit, out=out, quiet=quiet)
+
+
+def _check_places(out: Path | None, figures: Path | None) -> None:
+    """Before long work: that rows and figures can be made and written. Raises CxrError: CXR-502, CXR-602, CXR-604."""
+    check_rows_place(out, figures)
+    if figures is not None:
+        from cxrdata.report.figure import require_altair
+
+        require_altair()
 
 
 def checked_criteria(said: str) -> tuple[str, ...]:

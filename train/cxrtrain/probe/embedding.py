@@ -74,8 +74,17 @@ def features_of(
             )
         np.save(folder / _FILE, found[FEATURES].numpy())
 
-    folder, _ = run_stage(cache, origin, key, work, whole=lambda place: (place / _FILE).is_file())
+    folder, _ = run_stage(cache, origin, key, work, whole=lambda place: _is_whole(place / _FILE, len(bundle)))
     return np.asarray(np.load(folder / _FILE, allow_pickle=False), dtype=np.float32)
+
+
+def _is_whole(file: Path, rows: int) -> bool:
+    """Whether a kept file holds a vector for each row: one that was damaged is made again."""
+    try:
+        kept = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (EOFError, OSError, ValueError):
+        return False
+    return kept.ndim == 2 and len(kept) == rows and kept.dtype == np.float32
 
 
 def net_of(run: Run, origin: str, place: Place, say: Callable[[str], None]) -> tuple[Net, Inputs]:

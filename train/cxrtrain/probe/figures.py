@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,6 +13,7 @@ from cxrdata.report.figure import Figure, require_altair
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DRAWN = re.compile("origins|ablation")  # the names of figures
 _WIDTH, _HEIGHT, _COLUMNS = 220, 150, 3
 
 
@@ -40,7 +42,7 @@ def _origins(rows: pl.DataFrame, attribute: str) -> Figure:
     )
     scale = alt.Scale(domain=[min(0.45, *shown["ci_low"].fill_null(0.5)), 1.0], nice=False)
     lines = base.mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("ci_low:Q", title="AUROC", scale=scale), x2=alt.X2("ci_high:Q")
+        x=alt.X("ci_low:Q", title="AUROC", scale=scale, axis=alt.Axis(tickCount=6)), x2=alt.X2("ci_high:Q")
     )
     dots = base.mark_point(filled=True, opacity=1, size=36).encode(x=alt.X("estimate:Q"))
     chart = (lines + dots).properties(width=2 * _WIDTH, height=alt.Step(9 * len(origins) + 8))

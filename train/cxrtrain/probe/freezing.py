@@ -15,8 +15,10 @@ from cxrdata.errors import CxrError
 from cxrtrain.bundle import Bundle
 from cxrtrain.config import Experiment
 from cxrtrain.config_file import to_toml
-from cxrtrain.models.freezing import BACKBONE, FIRST
+from cxrtrain.distributed import Place
+from cxrtrain.models.freezing import BACKBONE, FIRST, blocks_of
 from cxrtrain.probe.data import ATTRIBUTE, ProbeData
+from cxrtrain.probe.embedding import net_of
 from cxrtrain.probe.rows import frame_of, rows_with_intervals, targets_of_head
 from cxrtrain.run_folder import writing
 
@@ -47,8 +49,9 @@ def plan(run: Run, data: ProbeData, origins: Sequence[str], counts: Sequence[str
     """A training for each origin and each of `counts`: numbers of blocks from the first, or `backbone` (-2 in the draft of
     AhmadM-DL) for all. The attribute alone is learnt, otherwise as the run was.
 
-    Raises CxrError CXR-502 for what is no number.
+    Raises CxrError: CXR-501 no such origin; CXR-502 what is no number, or more blocks than the backbone has.
     """
+    there = _blocks(run)
     weights = {"run": f"run:{run.folder.path}#backbone", "imagenet": "imagenet", "random": "none"}
     head = data.experiment.heads[0]
     base = replace(
@@ -61,14 +64,27 @@ def plan(run: Run, data: ProbeData, origins: Sequence[str], counts: Sequence[str
     )
     found = []
     for origin in origins:
+        if origin not in weights:
+            raise CxrError("CXR-501", f"there is no origin {origin!r}", fix=f"--origins {','.join(weights)}")
         for said in counts:
             frozen = BACKBONE if said in (BACKBONE, "-2") else f"{FIRST}{said}"
             if frozen != BACKBONE and not said.isdecimal():
                 raise CxrError("CXR-502", f"--freeze cannot be {said!r}", fix="for example --freeze 0,1,2,backbone")
+            if frozen != BACKBONE and int(said) > there:
+                problem = f"--freeze asks for {said} blocks, and the backbone has {there}"
+                raise CxrError("CXR-502", problem, fix=f"{there} at most, or backbone")
             model = replace(base.model, freeze=frozen, weights=weights[origin])
             place = out / "runs" / f"{origin}-{frozen.replace(':', '-')}"
             found.append(Training(origin, frozen, replace(base, model=model), place))
     return found
+
+
+def _blocks(run: Run) -> int:
+    """How many blocks the run's backbone has."""
+    import torch
+
+    net, _ = net_of(run, "random", Place(0, 1, torch.device("cpu")), lambda _: None)
+    return len(blocks_of(net))
 
 
 def write_experiment(trainings: Sequence[Training], out: Path) -> Path:
@@ -104,7 +120,9 @@ def run_plan(
 
     head = bundle.heads[0]
     test = np.zeros(len(bundle), dtype=np.bool_)
-    test[bundle.rows("test")] = True
+    rows = bundle.rows("test")
+    wanted = set(data.bundle.keys_of(data.test.tolist()))  # without patients whom the run has learnt from
+    test[rows] = [key in wanted for key in bundle.keys_of(rows.tolist())]
     judged = bundle.only(test)
     place = {key: at for at, key in enumerate(data.bundle.keys_of(range(len(data.bundle))))}
     patients = data.patients[[place[key] for key in judged.keys_of(range(len(judged)))]]
@@ -125,5 +143,5 @@ def run_plan(
             "read_by": READ_BY,
         }
         asked += [(target, same.scores(outputs.numpy()[target.rows], target.at), said) for target in targets]
-    rows = rows_with_intervals(asked, patients, bootstrap=bootstrap, seed=seed)
-    return frame_of([row | {"attribute": attribute} for row in rows])
+    found = rows_with_intervals(asked, patients, bootstrap=bootstrap, seed=seed)
+    return frame_of([row | {"attribute": attribute} for row in found])
