@@ -6,6 +6,7 @@ page forbids itself to fetch anything (Content-Security-Policy). Each figure is 
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import polars as pl
 
 from cxrdata.report.disclosure import MASKED
 from cxrdata.report.figure import Figure, require_altair, specification, spreadsheet_safe
-from cxrdata.report.section import Section, Table
+from cxrdata.report.section import Picture, Section, Table
 from cxrdata.report.theme import colour_css
 
 # Vega compiles its expressions, hence unsafe-eval; nothing else may run, and nothing may be fetched.
@@ -113,8 +114,14 @@ def _section(section: Section) -> str:
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{html.escape(section.title)}</h2>'
     ]
     parts += [f"<p>{html.escape(text)}</p>" for text in section.said]
-    parts += [_figure(item) if isinstance(item, Figure) else _plain(item) for item in section.shows]
+    parts += [_item(item) for item in section.shows]
     return "\n".join([*parts, "</section>"])
+
+
+def _item(item: Figure | Table | Picture) -> str:
+    if isinstance(item, Figure):
+        return _figure(item)
+    return _picture(item) if isinstance(item, Picture) else _plain(item)
 
 
 def _figure(figure: Figure) -> str:
@@ -129,6 +136,19 @@ def _figure(figure: Figure) -> str:
             f"<figcaption>{caption}</figcaption>",
             f"<details{opened}><summary>Table: {title}</summary>{_table(figure.table, title)}</details>",
             "</figure>",
+        ]
+    )
+
+
+def _picture(item: Picture) -> str:
+    name, title, said = (html.escape(text) for text in (item.name, item.title, item.said))
+    images = "".join(
+        f'<img alt="{said}" src="data:image/png;base64,{base64.b64encode(file).decode()}">' for file in item.files
+    )
+    return "\n".join(
+        [
+            f'<div id="picture-{name}"><h3>{title}</h3><p class="quiet">{said}</p>',
+            f'<div class="picture"><div>{images}</div>{_table(item.frame, title)}</div></div>',
         ]
     )
 
@@ -171,7 +191,7 @@ def _holds_counts(column: pl.Series) -> bool:
         return False
     texts = column.drop_nulls()
     return bool(texts.len()) and bool(
-        (texts.str.contains(r"^[<>\d][\d,.]*( \(.*\))?$") | texts.str.starts_with(MASKED)).all()
+        (texts.str.contains(r"^[<>\d\u2212][\d,.]*( \(.*\))?$") | texts.str.starts_with(MASKED)).all()
     )
 
 

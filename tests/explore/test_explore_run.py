@@ -18,8 +18,11 @@ from cxrdata.explore.result import Exploration
 from cxrdata.explore.run import ExploreRequest, explore
 from cxrdata.explore.sampling import Sampling, sampled
 from cxrdata.store.catalog import Catalog
+from tests.golden import check_golden
 
 KEY = ["dataset", "image_id"]
+# CXRDATA_UPDATE_EXPECTED=1 writes it anew (`tests/golden.py`).
+GOLDEN = Path(__file__).parent / "golden" / "tests.csv"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,10 @@ def test_what_is_planted_is_found_and_nothing_else(found: Exploration) -> None:
     assert below.rows() == [("pca_2", "sex", "F", "M"), ("logit_no_finding", "sex", "F", "M")]
     assert found.tests["n_tests"].unique().to_list() == [30]
     assert found.tests.filter(attribute="sex").select("n_first", "n_second").unique().rows() == [(150, 150)]
+
+
+def test_the_golden_table(found: Exploration) -> None:
+    check_golden(found.tests, GOLDEN, tolerance=1e-9)
 
 
 def test_components_are_of_all_images_and_scores_of_the_sample(

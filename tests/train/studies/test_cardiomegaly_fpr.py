@@ -1,4 +1,7 @@
-"""False positive rates by age: golden, against other implementations, published beside careful."""
+"""False positive rates by age: golden, against other implementations, published beside careful.
+
+CXRDATA_UPDATE_EXPECTED=1 writes the golden tables anew (`tests/golden.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 from scipy.stats import bootstrap
 from study_predictions import ADULTS, CHILDREN, calibration_rows, healthy_rows, row, write, write_model
 
 from cxrdata.audit.data import Grouping
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.rates import Rate, wilson
-from cxrtrain.studies.case_study.analyse import COLUMNS, Analysis, analyse, lowest_youden
+from cxrtrain.studies.case_study.analyse import Analysis, analyse, lowest_youden
 from cxrtrain.studies.case_study.beyond import scored
 from cxrtrain.studies.case_study.design import CAREFUL, PUBLISHED, bins_of
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.predictions import read_cases
 from cxrtrain.studies.case_study.published import comparison
 from cxrtrain.studies.case_study.rates import rates_by_image, rates_by_patient
+from tests.golden import check_golden
 
-GOLDEN = Path(__file__).parent / "golden" / "fpr_by_age.csv"
+GOLDEN = Path(__file__).parent / "golden"
 QUICK = Wish(bootstrap=200, min_cell=1)
 
 
@@ -42,7 +45,7 @@ def test_the_golden_table(predicted: Path) -> None:
         "trained_on", "dataset", "subset", "rules", "blend", "age_low", "age_high", "n", "n_positive", "fpr", "ci_low", "ci_high",
         "threshold",
     ]  # fmt: skip
-    assert_frame_equal(found, pl.read_csv(GOLDEN, schema=COLUMNS), abs_tol=1e-12)
+    check_golden(found, GOLDEN / "fpr_by_age.csv")
 
 
 def test_the_rates_are_those_that_were_made(predicted: Path) -> None:

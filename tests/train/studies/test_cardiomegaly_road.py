@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from stand_in_commands import Commands, stand_in
 from study_predictions import calibration_rows, healthy_rows, write
 
 from cxrdata.errors import CxrError
-from cxrtrain.studies import data as data_module
-from cxrtrain.studies import models as models_module
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.road import JUDGED, Road, phantoms, plan_of_road
 
@@ -20,67 +18,21 @@ QUICK = Wish(bootstrap=20, min_cell=1)
 MODELS = ("vindr_cxr", "padchest")
 
 
-class Commands:
-    """Stands in for the commands: notes them, and leaves files where they would."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[str, ...]] = []
-        self.stops_at: str | None = None
-        self.epochs: dict[str, int] = {}
-
-    def __call__(self, name: str, *arguments: object) -> str:
-        words = (name, *map(str, arguments))
-        self.said.append(words)
-        if name == "build-catalog":
-            (Path(words[words.index("-c") + 1]) / "splits").mkdir(parents=True)
-        if name in ("train", "images", "predict"):
-            getattr(self, f"_{name}")(words, Path(words[words.index("--out") + 1]))
-        return ""
-
-    def _train(self, words: tuple[str, ...], out: Path) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "epoch").touch()
-        self.epochs[words[1]] = self.epochs.get(words[1], 0) + 1
-        if self.stops_at == words[1]:
-            raise KeyboardInterrupt
-
-    def _images(self, words: tuple[str, ...], out: Path) -> None:
-        assert words[1] == "build"
-        out.mkdir()
-
-    def _predict(self, words: tuple[str, ...], out: Path) -> None:
-        """What their files hold stands in for ours, which would need a catalog."""
-        model = out.stem
-        rows = [calibration_rows(model), healthy_rows("vindr_pcxr", "test", {"000D": (12, 9), "005Y": (12, 1)})]
-        rows.append(healthy_rows(model, "test_healthy_adult", {"30": (20, 2)}))
-        for one in rows:
-            write(out.parent, model, one)
-
-    def names(self) -> list[str]:
-        return [" ".join(words[:2]) if words[0] in ("train", "images") else words[0] for words in self.said]
+def _predict(words: tuple[str, ...], out: Path) -> None:
+    """What their files hold stands in for ours, which would need a catalog."""
+    model = out.stem
+    rows = [calibration_rows(model), healthy_rows("vindr_pcxr", "test", {"000D": (12, 9), "005Y": (12, 1)})]
+    rows.append(healthy_rows(model, "test_healthy_adult", {"30": (20, 2)}))
+    for one in rows:
+        write(out.parent, model, one)
 
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
-    import cxrdata
-    from cxrtrain import run_folder
     from cxrtrain.studies.case_study import plan
 
-    stand_in = Commands()
-    for one in (data_module, models_module):
-        monkeypatch.setattr(one, "run_command", stand_in)
-    monkeypatch.setattr(run_folder, "open_run", lambda _: SimpleNamespace(about={"state": "finished"}))
-    monkeypatch.setattr(cxrdata, "open", _NoCatalog)
     monkeypatch.setattr(plan, "_made_up", lambda _: False)
-    return stand_in
-
-
-class _NoCatalog:
-    def __init__(self, _: object) -> None: ...
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
+    return stand_in(monkeypatch, {"predict": _predict})
 
 
 def plan_of(folder: Path, **wishes: Any) -> Any:
@@ -92,8 +44,8 @@ def plan_of(folder: Path, **wishes: Any) -> Any:
 def test_the_stages_in_their_order(commands: Commands, tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     assert plan.table()["stage"].to_list() == [
-        "data", "catalog", "splits", "store", "train-vindr_cxr", "predict-vindr_cxr", "train-padchest", "predict-padchest",
-        "analyse", "report",
+        "data", "catalog", "splits", "store", "train-vindr_cxr", "predict-vindr_cxr", "predict-vindr_cxr-hm-0.5", "train-padchest",
+        "predict-padchest", "predict-padchest-hm-0.5", "analyse", "report",
     ]  # fmt: skip
     plan.run()
     assert commands.names() == [
@@ -115,7 +67,9 @@ def test_the_stages_in_their_order(commands: Commands, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ({"blends": (0.0,)}, ["predict", "predict"]),
+        ({"blends": (0.0,)}, []),
+        ({"blends": (0.0, 0.5, 1.0)}, ["predict", "predict"]),
+        ({"models": (*MODELS, "nih_cxr14")}, ["train age-bias-nih", "predict", "predict"]),
         ({"sets": ("loop.epochs=2",)}, ["train age-bias-vindr", "predict", "predict", "train age-bias-padchest", "predict", "predict"]),
         ({"models": ("vindr_cxr",)}, []),
     ],
@@ -166,7 +120,8 @@ def test_what_is_missing_is_said(tmp_path: Path, command: Callable[..., tuple[in
     assert (code, err.splitlines()[0]) == (1, "error CXR-148: there is no finished image store here")
     code, _, err = command("--data", "synthetic", "--predictions", tmp_path, "--out", tmp_path)
     assert code == 2
-    code, _, err = command("--data", "synthetic", "--blends", "none", "--out", tmp_path)
-    assert "--blends are numbers from 0 to 1" in err
+    for blends in ("none", "0,2", "nan"):
+        code, _, err = command("--data", "synthetic", "--blends", blends, "--out", tmp_path)
+        assert (code, f"--blends are numbers from 0 to 1, not {blends!r}" in err) == (2, True)
     code, out, err = command("--data", "synthetic", "--out", tmp_path / "x", "--dry-run", "--format", "csv")
-    assert (code, out.count("to run"), (tmp_path / "x").exists()) == (0, 14, False)
+    assert (code, out.count("to run"), (tmp_path / "x").exists()) == (0, 30, False)

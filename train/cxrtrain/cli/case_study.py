@@ -39,7 +39,7 @@ def cardiomegaly(asked: Asked, models: str | None, blends: str, split: str, rule
     from cxrtrain.studies.case_study.design import RULES, TRAINED_ON
     from cxrtrain.studies.case_study.fpr import Wish
     from cxrtrain.studies.case_study.plan import OUTPUTS, Given, plan_of_predictions
-    from cxrtrain.studies.case_study.road import Road, phantoms, plan_of_road
+    from cxrtrain.studies.case_study.road import Road, models_of, phantoms, plan_of_road
 
     wish = Wish(
         rules=RULES if rules == _BOTH else (rules,),
@@ -52,8 +52,8 @@ def cardiomegaly(asked: Asked, models: str | None, blends: str, split: str, rule
         catalog=asked.catalog,
         store=asked.store,
         split=split,
-        models=names(models) or TRAINED_ON,
-        blends=_numbers(blends),
+        models=models_of(names(models)) or TRAINED_ON,
+        blends=_blends(blends),
         sets=asked.sets,
     )
     carry_out(
@@ -65,8 +65,13 @@ def cardiomegaly(asked: Asked, models: str | None, blends: str, split: str, rule
     )
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _blends(text: str) -> tuple[float, ...]:
+    """Each once. Raises CxrError CXR-502 before anything is trained."""
+    fix = "--blends 0,0.5,1"
     try:
-        return tuple(float(one) for one in names(text))
+        found = tuple(dict.fromkeys(float(one) for one in names(text)))
     except ValueError as error:
-        raise CxrError("CXR-502", f"--blends are numbers from 0 to 1, not {text!r}", fix="--blends 0,0.5,1") from error
+        raise CxrError("CXR-502", f"--blends are numbers from 0 to 1, not {text!r}", fix=fix) from error
+    if not found or not all(0 <= one <= 1 for one in found):
+        raise CxrError("CXR-502", f"--blends are numbers from 0 to 1, not {text!r}", fix=fix)
+    return found

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
+from cxrtrain.cli.study_chexnet import chexnet
+
 
 @click.group("study", short_help="Published studies, from catalog to tables and figures.")
 def study() -> None:
     """A published study as one command: from a catalog, from drawn phantoms, or from anyone's predictions."""
+
+
+study.add_command(chexnet)

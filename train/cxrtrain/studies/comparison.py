@@ -32,10 +32,16 @@ def rounded(frame: pl.DataFrame, *, but: Sequence[str] = ()) -> pl.DataFrame:
 
     def told(value: float) -> str:
         whole = abs(value) >= _COUNTS and value == round(value)
-        return f"{value:,.0f}" if whole else f"{value:.{_PLACES}f}"
+        return signed(value, 0 if whole else _PLACES)
 
     return frame.with_columns(
         pl.col(name).map_elements(told, return_dtype=pl.String)
         for name, dtype in frame.schema.items()
         if dtype == pl.Float64 and name not in but
     )
+
+
+def signed(value: float, places: int) -> str:
+    """A number as text, with a minus sign that no spreadsheet takes for a formula, and no sign before 0."""
+    text = f"{value:,.{places}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.lstrip("-")

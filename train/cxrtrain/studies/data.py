@@ -10,7 +10,7 @@ into the keys of the stages that read them, and splits that the catalog lacks ar
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,18 @@ SYNTHETIC = "SYNTHETIC: phantoms, and what shows in them is planted: that it is 
 
 @dataclass(frozen=True)
 class SplitWish:
-    """A split that a study trains and tests on. arguments: of `cxrdata split`, besides --name."""
+    """A split that a study trains and tests on. arguments: of `cxrdata split`, besides --name. datasets: of these, those that the
+    catalog has; none named, what the arguments say."""
 
     name: str
     arguments: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+
+    def words(self, held: Iterable[str]) -> list[str]:
+        """What `cxrdata split` is asked, of a catalog that holds these datasets."""
+        known = set(held)
+        chosen = [one for one in self.datasets if one in known]
+        return [*self.arguments, *(("--dataset", ",".join(chosen)) if chosen else ())]
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,15 @@ class Phantoms:
 
 @dataclass(frozen=True)
 class StudyData:
-    """phantoms: draw the data; else `catalog` and `store` are one's own. where: the images that a store of phantoms holds."""
+    """phantoms: draw the data; else `catalog` and `store` are one's own. where: the images that a store of phantoms holds.
+    needs: datasets without which there is nothing to train on."""
 
     splits: tuple[SplitWish, ...]
     where: str | None = None
     phantoms: Phantoms | None = None
     catalog: Path | None = None
     store: Path | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def before(self) -> tuple[str, ...]:
@@ -68,7 +78,7 @@ class StudyData:
     def inputs(self) -> dict[str, Any]:
         """What results depend on of a catalog and a store of one's own; of phantoms nothing, which are stages themselves.
 
-        Raises CxrError: CXR-502 neither is named, CXR-148 no finished store, CXR-601 no catalog.
+        Raises CxrError: CXR-502 neither is named, CXR-148 no finished store, CXR-601 no catalog, CXR-501 it lacks a dataset.
         """
         if self.phantoms is not None:
             return {}
@@ -86,26 +96,35 @@ class StudyData:
                 fix="cxrdata images build --size 224 --out STORE",
             )
         with cxrdata.open(self.catalog) as opened:
+            held = opened.manifest["datasets"]
+            if lacking := [one for one in self.needs if one not in held]:
+                problem = f"the catalog lacks what is trained on: {', '.join(lacking)}"
+                rest = ", ".join(one for one in self.needs if one in held)
+                fix = "build a catalog that has it" + (f", or train on what this one has: {rest}" if rest else "")
+                raise CxrError("CXR-501", problem, where=opened.folder.path.name, fix=fix)
             # Of a split that is still to be made, what it will be made by.
             splits = {}
             for wish in self.splits:
                 made = opened.folder.splits / wish.name / "manifest.json"
-                splits[wish.name] = sha256_file(made) if made.is_file() else list(wish.arguments)
+                splits[wish.name] = sha256_file(made) if made.is_file() else wish.words(held)
             return {"catalog": opened.build.build_id, "splits": splits, "store": sha256_file(manifest)}
 
     def make_splits(self, say: Callable[[str], None] = lambda _: None) -> None:
         """In a catalog of one's own, the splits that it lacks. One of that name that is there is taken as it is."""
-        if self.phantoms is not None or self.catalog is None:
+        if self.phantoms is not None:
             return
         import cxrdata
+        from cxrdata.store.catalog import default_folder
 
-        with cxrdata.open(self.catalog) as opened:
+        place = self.catalog or default_folder()
+        with cxrdata.open(place) as opened:
+            held = opened.manifest["datasets"]
             lacking = [
                 wish for wish in self.splits if not (opened.folder.splits / wish.name / "manifest.json").is_file()
             ]
         for wish in lacking:
-            run_command("split", *wish.arguments, "--name", wish.name, "-q", "-c", self.catalog)
-            say(f"split {wish.name}: made in {self.catalog}")
+            run_command("split", *wish.words(held), "--name", wish.name, "-q", "-c", place)
+            say(f"split {wish.name}: made in {place}")
 
     def places(self, on: Work) -> tuple[Path, Path]:
         """Catalog and store, for a stage that comes after `before`."""
@@ -137,7 +156,7 @@ class StudyData:
         def split(on: Work) -> None:
             shutil.copytree(on.of[CATALOG] / _CATALOG, on.folder / _CATALOG)
             for one in self.splits:
-                run_command("split", *one.arguments, "--name", one.name, "-q", "-c", on.folder / _CATALOG)
+                run_command("split", *one.words(wish.scales), "--name", one.name, "-q", "-c", on.folder / _CATALOG)
 
         def store(on: Work) -> None:
             roots = [text for name in wish.scales for text in ("--root", f"{name}={on.of[DATA] / name}")]
@@ -147,7 +166,7 @@ class StudyData:
             )  # fmt: skip
 
         norms = sha256_file(wish.norms) if wish.norms else None
-        splits = {one.name: list(one.arguments) for one in self.splits}
+        splits = {one.name: one.words(wish.scales) for one in self.splits}
         return [
             Stage(DATA, draw, inputs={"scales": dict(wish.scales), "seed": wish.seed, "norms": norms}),
             Stage(CATALOG, catalog, (DATA,)),

@@ -10,6 +10,7 @@ from cxrdata.report.figure import Figure
 from cxrdata.report.page import Page
 from cxrdata.report.section import Section, Table
 from cxrdata.version import __version__
+from cxrdata.wording import counted
 from cxrtrain.studies.case_study.analyse import Analysis
 from cxrtrain.studies.case_study.design import ADULTS, CAREFUL, NAMES, WHAT_DIFFERS, YOUNG
 from cxrtrain.studies.case_study.figures import case_study_figures, named
@@ -49,6 +50,7 @@ def _sections(analysis: Analysis, rows: pl.DataFrame, figures: dict[str, Figure]
     def some(*starts: str) -> list[Figure | Table]:
         return [figure for name, figure in figures.items() if name.startswith(starts)]
 
+    trend = _trends(analysis)
     return [
         Section("models", "Models and thresholds", list(analysis.notes), [_thresholds(analysis)]),
         Section("children", "Children", [], [*some("children_and"), *_overall(rows, YOUNG), *some("children_vindr", "children_n", "children_p", "children_c")]),
@@ -56,7 +58,7 @@ def _sections(analysis: Analysis, rows: pl.DataFrame, figures: dict[str, Figure]
         Section("over-80", "Over 80", [_OVER_80], _old(rows)),
         Section("blends", "Histogram matching", [], some("blends")),
         Section("strata", "Views and devices", [_STRATA], [*_strata(rows), *some("views_")]),
-        Section("trend", "Errors and age", [_TREND], _trends(analysis)),
+        Section("trend", "Errors and age", [_TREND] if trend else [], trend),
         Section("sensitivity", "Sensitivity in children", [_SENSITIVITY], _sensitivity(analysis)),
         Section("published", "Published and here", [_PUBLISHED], [_comparison(analysis)]),
         Section("reading", "How to read this", [_CONCLUDE, _NOT_WHY]),
@@ -141,9 +143,6 @@ def _old(rows: pl.DataFrame) -> list[Figure | Table]:
     if "80+" not in own["ages"]:
         return []
     caption = f"{_best(rows).capitalize()} rules. Masked bins have no rate."
-    shown = _rate(own, "trained_on", "dataset", "ages", "n").pivot(
-        "ages", index=["trained_on", "dataset"], values=["n", "rate_(95 % interval)"], maintain_order=True
-    )
     shown = _rate(own, "trained_on", "dataset", "ages", "n").rename({"rate_(95 % interval)": "rate"})
     beside = shown.pivot("ages", index=["trained_on", "dataset"], values=["n", "rate"], maintain_order=True)
     return [Table("over_80", "Healthy adults of 40 to 59 and from 80", caption, beside)]
@@ -162,10 +161,16 @@ def _strata(rows: pl.DataFrame) -> list[Figure | Table]:
 
 
 def _trends(analysis: Analysis) -> list[Figure | Table]:
-    frame = analysis.trends.with_columns(pl.col("trained_on", "dataset").replace(NAMES))
+    """What could be estimated; trends.csv says of the rest why not."""
+    known = analysis.trends.filter(pl.col("estimate").is_not_null())
+    if known.is_empty():
+        return []
     words = {"fpr_age_correlation": "correlation over bins", "fpr_age_odds_ratio": "odds ratio of ten years"}
-    shown = rounded(frame.with_columns(pl.col("measure").replace(words)).drop("note"))
-    return [Table("trend", "False positives and age", "Of each test apart.", shown)] if shown.height else []
+    named = known.with_columns(pl.col("trained_on", "dataset").replace(NAMES), pl.col("measure").replace(words))
+    caption = "Of each test apart."
+    if lacking := analysis.trends.height - known.height:
+        caption += f" {counted(lacking, 'row')} without an estimate: trends.csv says why."
+    return [Table("trend", "False positives and age", caption, rounded(named.drop("note")))]
 
 
 def _sensitivity(analysis: Analysis) -> list[Figure | Table]:

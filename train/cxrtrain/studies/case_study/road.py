@@ -7,12 +7,13 @@ first four stages. Every stage is commands that anyone can run by hand (`cxrtrai
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from cxrdata.errors import CxrError
+from cxrdata.sources.base import Registry
 from cxrtrain.studies.case_study import design
 from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.plan import ANALYSE, STAGES, Given, report_stage, run_analysis
@@ -62,11 +63,10 @@ class Road:
 
     @property
     def data(self) -> StudyData:
-        datasets = self.phantoms.scales if self.phantoms is not None else (*self.models, design.CHILDREN)
-        arguments = (
-            "--pediatric-vs-adult", "--dataset", ",".join(datasets), "--where", WHERE, "--seed", str(design.SEED),
-        )  # fmt: skip
-        return StudyData((SplitWish(self.split, arguments),), WHERE, self.phantoms, self.catalog, self.store)
+        # Of every dataset that is there, whichever models are asked for: each is tested on all, and others may be trained later.
+        arguments = ("--pediatric-vs-adult", "--where", WHERE, "--seed", str(design.SEED))
+        wish = SplitWish(self.split, arguments, design.DATASETS)
+        return StudyData((wish,), WHERE, self.phantoms, self.catalog, self.store, needs=self.models)
 
 
 def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, float] = SCALES) -> Phantoms:
@@ -74,38 +74,51 @@ def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, floa
     return Phantoms(scales, SIDE, seed, norms)
 
 
-def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
-    """All stages. Raises CxrError: CXR-501 an unknown model, and those of `StudyData.inputs`."""
-    for model in road.models:
+def models_of(said: Sequence[str]) -> tuple[str, ...]:
+    """Datasets to train on, by name or alias, each once. Raises CxrError CXR-501 where no model is trained on one."""
+    aliases = Registry().by_alias
+    found = dict.fromkeys(aliases.get(one, one) for one in said)
+    for model in found:
         if model not in EXPERIMENTS:
             raise CxrError("CXR-501", f"no model is trained on {model!r}", fix=f"--models {','.join(EXPERIMENTS)}")
+    return tuple(found)
+
+
+def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
+    """All stages. Raises CxrError: those of `models_of` and of `StudyData.inputs`."""
+    models_of(road.models)
     data = road.data
     stages = data.stages()
     sets = (f"data.split={road.split}", *(QUICK if road.phantoms is not None else ()), *road.sets)
     judged = JUDGED.format(split=road.split)
     for model in road.models:
         stages.append(train_stage(data, model, EXPERIMENTS[model], sets))
-        files = {
-            f"{_PREDICTIONS}/hm-{blend:g}/{model}.parquet": ("--where", judged, "--histogram-blend", f"{blend:g}")
-            for blend in road.blends
-        }
-        stages.append(predict_stage(data, model, files))
+        for blend in road.blends:  # a stage each, so that one more leaves the others as they are
+            asked = ("--where", judged, "--histogram-blend", f"{blend:g}")
+            file = f"{_PREDICTIONS}/hm-{blend:g}/{model}.parquet"
+            stages.append(predict_stage(data, model, {file: asked}, stage=_predicts(model, blend)))
     stages += [_analysis(road, wish), report_stage()]
     return Plan(out / STAGES, stages)
 
 
+def _predicts(model: str, blend: float) -> str:
+    return f"predict-{model}" + (f"-hm-{blend:g}" if blend else "")
+
+
 def _analysis(road: Road, wish: Wish) -> Stage:
+    predicted = [_predicts(model, blend) for model in road.models for blend in road.blends]
+
     def work(on: Work) -> None:
         import cxrdata
 
         gathered = on.folder / _PREDICTIONS
-        for model in road.models:
-            shutil.copytree(on.of[f"predict-{model}"] / _PREDICTIONS, gathered, dirs_exist_ok=True)
+        for one in predicted:
+            shutil.copytree(on.of[one] / _PREDICTIONS, gathered, dirs_exist_ok=True)
         catalog, _ = road.data.places(on)
         with cxrdata.open(catalog) as opened:
             run_analysis(Given(gathered, opened, road.split), wish, on, synthetic=road.phantoms is not None)
 
-    after = (*(f"predict-{model}" for model in road.models), *road.data.before)
+    after = (*predicted, *road.data.before)
     inputs = {
         "rules": list(wish.rules),
         "bootstrap": wish.bootstrap,
