@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrtrain.studies.case_study.files import digests
 from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.predictions import SPLIT, digests
+from cxrtrain.studies.case_study.predictions import SPLIT
 from cxrtrain.studies.stages import Plan, Stage, Work, study_digest
 
 if TYPE_CHECKING:
