@@ -87,7 +87,19 @@ def test_found_again_and_run_anew(command: Command, predicted: Path, tmp_path: P
     code, out, _ = command(*arguments, *QUICK, "--dry-run", "--format", "csv")
     assert out == "stage,state,after\nanalyse,to run,\nreport,to run,analyse\n"
     assert (tmp_path / "out" / "fpr_by_age.csv").read_bytes() == first  # a dry run changes nothing
-    assert command(*arguments, *QUICK, "--only", "analyse")[2].splitlines() == ["analyse: done"]
+    (tmp_path / "out" / "mine.html").touch()
+    code, out, err = command(*arguments, *QUICK, "--only", "analyse")
+    # The old page does not stand beside the new table.
+    removed = [
+        f"{name}: of an earlier result of the stage report, removed"
+        for name in ("report.html", "published.csv", "figures")
+    ]
+    assert err.splitlines() == ["analyse: done", *removed]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *(Path(line).name for line in out.splitlines()),
+        "mine.html",
+        "stages",
+    }
     assert (tmp_path / "out" / "fpr_by_age.csv").read_bytes() != first
     assert set(pl.read_csv(tmp_path / "out" / "fpr_by_age.csv")["rules"]) == {"careful"}
 

@@ -148,5 +148,5 @@ def carry_out(
         if asked.synthetic:
             remark(SYNTHETIC, quiet=asked.quiet)
         plan.run(asked.only, tell=tell, say=lambda text: remark(text, quiet=asked.quiet))
-    for path in plan.publish(asked.out, outputs):
+    for path in plan.publish(asked.out, outputs, lambda text: remark(text, quiet=asked.quiet)):
         click.echo(str(path))
