@@ -75,6 +75,12 @@ def test_a_model_of_unknown_source_is_not_named_after_what_it_was_tested_on(tmp_
     assert where == "exp_cardiomegaly-mimic-convnext/chexbert"
 
 
+def test_one_file_may_hold_all(predicted: Path, tmp_path: Path) -> None:
+    whole = pl.concat([pl.read_csv(path, infer_schema=False) for path in predicted.rglob("*.csv")])
+    whole.write_csv(tmp_path / "age-bias-vindr.csv")
+    assert read_cases(tmp_path / "age-bias-vindr.csv").frame.equals(read_cases(predicted).frame)
+
+
 def test_files_of_no_model_are_said(predicted: Path) -> None:
     ours(predicted, "exp_cardiomegaly-mimic/nih_cxr18/test_peds/best/predictions.csv")
     ours(predicted, "metrics.csv")
@@ -167,9 +173,9 @@ def test_files_are_told_apart_by_their_content(predicted: Path) -> None:
 
 
 def test_no_folder_and_no_model(tmp_path: Path) -> None:
-    assert "--predictions" in str(refused(tmp_path / "nowhere", "CXR-101", "does not exist").fix)
+    assert "--predictions" in str(refused(tmp_path / "nowhere", "CXR-101", "no such folder or file").fix)
     (tmp_path / "preds.csv").write_text("a,b\n1,2\n")
-    assert "name the folder" in str(refused(tmp_path / "preds.csv", "CXR-101", "is a file, not a folder").fix)
+    assert "name the folder" in str(refused(tmp_path / "preds.csv", "CXR-120", "says by its path").fix)
     assert "vindr_cxr" in str(refused(tmp_path, "CXR-120", "no file of predictions here says by its path").fix)
 
 

@@ -48,17 +48,15 @@ def dataset_of(name: str) -> str | None:
 
 
 def find_files(folder: Path) -> tuple[list[File], list[str]]:
-    """The files of predictions below a folder, and a note of those whose path names no model.
+    """The files of predictions below a folder, or the one file, and a note of those whose path names no model.
 
-    Raises CxrError: CXR-101 no folder, CXR-120 no file's path names the dataset that its model was trained on.
+    Raises CxrError: CXR-101 nothing is there, CXR-120 no file's path names the dataset that its model was trained on.
     """
-    if not folder.is_dir():
-        problem = "this is a file, not a folder" if folder.is_file() else "this folder does not exist"
-        fix = "name the folder that holds the model's folder" if folder.is_file() else "--predictions DIR"
-        raise CxrError("CXR-101", problem, where=str(folder), fix=fix)
+    if not folder.exists():
+        raise CxrError("CXR-101", "there is no such folder or file", where=str(folder), fix="--predictions DIR")
     found, nobodys = [], []
-    for path in sorted(folder.rglob("*")):
-        told = path.relative_to(folder).as_posix()
+    for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
+        told = path.relative_to(folder.parent if folder.is_file() else folder).as_posix()
         if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
             continue
         blends = [float(one) for part in told.split("/") for one in _BLEND.findall(part)]

@@ -35,7 +35,7 @@ def mask_rows(rows: Sequence[Row], min_cell: int) -> list[Row]:
 
 def masked_groups(patients: dict[str, int], whole: str, parts: Sequence[str], min_cell: int) -> set[str]:
     """Of groups by name, of which `whole` holds the `parts`, those to mask."""
-    known = {name: Count(n, n) for name, n in patients.items() if n}
+    known: dict[Hashable, Count] = {name: Count(n, n) for name, n in patients.items() if n}
     return {str(one) for one in masked(known, [Sum(whole, [one for one in parts if one in known])], min_cell=min_cell)}
 
 
