@@ -96,7 +96,7 @@ def _by_age(
         shape = {"shape": alt.Shape(f"{part}:N", title=part_title, sort=list(order), scale=shapes)}
     points = base.mark_point(filled=True, opacity=1, size=40).encode(y=alt.Y("fpr:Q"), tooltip=tooltip, **shape)
     width = max(_PANEL, 30 * len(ages))
-    heading = alt.Title(title, fontSize=12, fontWeight="normal", offset=5 + _LINE * len(order))
+    heading = alt.Title(title, fontSize=12, fontWeight="normal", offset=8)
     counts = _counts(table, part=part, order=order, ages=ages)
     return alt.layer(bars, points, *counts).properties(width=width, height=_HEIGHT, title=heading)
 

@@ -1,7 +1,7 @@
 """Predictions of the case study's models as one frame, whoever wrote them. Which model, and which blend of histogram matching,
 the path says; whom each row is of, the file itself or the catalog.
 
-    [hm-0.25/]MODEL/…/NAME.csv|parquet      MODEL names the dataset trained on, as vindr_cxr, nih, age-bias-padchest do;
+    [hm-0.25/]MODEL/…/NAME.csv|parquet      MODEL names the dataset trained on, as vindr_cxr, nih, age-bias-padchest do (`files`);
     MODEL[.hm-0.25].csv|parquet             files beside each other
 
 ped_vs_adults-cxr: [hm-BLEND/]exp_cardiomegaly-TRAINED-…/DATASET/SPLIT/best/predictions.csv, with dset, split, image_id, age or
