@@ -238,6 +238,32 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-159": Problem(
         "weights not found", Exit.ENVIRONMENT, "Pretrained weights are not on this machine and cannot be fetched."
     ),
+    # 165 to 169: black boxes of noise editing
+    "CXR-165": Problem(
+        "black box does not answer",
+        Exit.ENVIRONMENT,
+        "The service behind --api cannot be reached, times out, breaks off or fails, after several attempts; what was answered is kept and gone on with.",
+    ),
+    "CXR-166": Problem(
+        "black box refuses",
+        Exit.ENVIRONMENT,
+        "The service behind --api refuses the request (such as a token that is missing or wrong) or points to another address, which is not followed.",
+    ),
+    "CXR-167": Problem(
+        "answer of the black box unusable",
+        Exit.DATA,
+        "A black box answers what is no embedding of the images: another count, width or type, numbers that are not finite, no .npy; or it is another than answered before.",
+    ),
+    "CXR-168": Problem(
+        "budget of queries spent",
+        Exit.USAGE,
+        "The next query of a black box would exceed the budget; the same command with a larger one goes on.",
+    ),
+    "CXR-169": Problem(
+        "images may not leave this machine",
+        Exit.USAGE,
+        "The terms of a dataset forbid giving its images to third parties, and the address is not of this machine alone.",
+    ),
     # 2xx: a row, refused
     "CXR-201": Problem("row too short", Exit.DATA, "The row has fewer fields than the header."),
     "CXR-202": Problem("row too long", Exit.DATA, "The row has more fields than the header, and not just empty ones."),

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 KEY = ["dataset", "image_id"]
 _EMBEDDING = "embedding"
-# Keys, our run's name, the truth that chexploration writes beside the features, and row numbers as pandas writes them.
-_NO_FEATURE = re.compile(r"dataset|image_id|run_id|target(_\d+)?|index|__index_level_\d+__|Unnamed: \d+|")
+# Keys, our run's name, the truth that chexploration writes beside the features (of its multi-task model also target_sex and
+# target_race, which would give away what is looked for), and row numbers as pandas writes them.
+_NO_FEATURE = re.compile(r"dataset|image_id|run_id|target(_\w+)?|index|__index_level_\d+__|Unnamed: \d+|")
 _NAMED = 4  # columns that a note names
 
 

@@ -46,8 +46,8 @@ class ExploreRequest:
 
     embeddings: a file that `read_embeddings` reads; order, key: as it takes them. by: attributes that figures colour by.
     sampling: which images of them are looked at. contrasts: beside the published ones. predictions: whose logits of `labels` are marginals too.
-    split: `NAME[:PART]`, the images to look at. resampled: `NAME[:PART]` of a split with draws, looked at beside on the same
-    components. share: of the variance that the components hold. plane: whether t-SNE is computed.
+    split: `NAME[:PART]`, the images to look at. resampled: `NAME[:PART]` of a split with draws, or a frame of them (dataset,
+    image_id, n_draws), looked at beside on the same components. share: of the variance that the components hold. plane: whether t-SNE is computed.
     """
 
     embeddings: Path
@@ -57,7 +57,7 @@ class ExploreRequest:
     predictions: Path | None = None
     labels: tuple[str, ...] = LABELS
     split: str | None = None
-    resampled: str | None = None
+    resampled: str | pl.DataFrame | None = None
     order: Path | None = None
     key: str | None = None
     share: float = 0.99
@@ -138,16 +138,12 @@ def _chosen(
     return rows.with_row_index("at"), features
 
 
-def _drawn(rows: pl.DataFrame, source: CatalogTruth, text: str, notes: list[str]) -> pl.DataFrame:
-    """The rows as often as a resampled split drew them. Raises CxrError: CXR-501 no such split; CXR-502 one without draws."""
-    name = text.partition(":")[0]
-    if "n_draws" not in open_split(source.catalog, name).columns:
-        raise CxrError(
-            "CXR-502",
-            f"the split {name} has no draws",
-            fix="make one that has them with `cxrdata resample`",
-        )
-    draws = source.subset(text, _PARTS).rename({"weight": "n_draws"})
+def _drawn(rows: pl.DataFrame, source: CatalogTruth, wish: str | pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """The rows as often as they were drawn. Raises CxrError: CXR-501 no such split; CXR-502 one without draws."""
+    if isinstance(wish, pl.DataFrame):
+        draws, text = wish.select(*KEY, "n_draws"), "the resampling"
+    else:
+        draws, text = _draws_of_split(source, wish), wish
     repeated = rows.join(draws, on=KEY, how="inner", maintain_order="left")
     n, n_wanted = int(repeated["n_draws"].sum()), int(draws["n_draws"].sum())
     notes.append(f"resampled: {counted(n, 'draw')} of {counted(repeated.height, 'image')} with features")
@@ -159,6 +155,17 @@ def _drawn(rows: pl.DataFrame, source: CatalogTruth, text: str, notes: list[str]
         .drop("n_draws")
         .with_columns(pl.col("draw").cast(_DRAW), pl.lit(True).alias("resampled"))  # noqa: FBT003 - polars' form
     )
+
+
+def _draws_of_split(source: CatalogTruth, text: str) -> pl.DataFrame:
+    name = text.partition(":")[0]
+    if "n_draws" not in open_split(source.catalog, name).columns:
+        raise CxrError(
+            "CXR-502",
+            f"the split {name} has no draws",
+            fix="make one that has them with `cxrdata resample`",
+        )
+    return source.subset(text, _PARTS).rename({"weight": "n_draws"})
 
 
 def _with_logits(

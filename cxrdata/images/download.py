@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from cxrdata.errors import CxrError
 from cxrdata.stages import make_private, sync_path
@@ -29,7 +30,7 @@ CHUNK = 1 << 18
 _HEAD = 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_AT_MOST = 60.0
-_RETRIED = {408, 425, 429, 500, 502, 503, 504}
+RETRIED = {408, 425, 429, 500, 502, 503, 504}
 # Attempts to reach a server that has not answered at all: most often this machine has no network.
 _UNANSWERED = 3
 _LOGIN_PAGE = "the server answers with a web page instead of the file, usually that of a login"
@@ -150,8 +151,8 @@ class Download:
                 if refusal.is_final:
                     break
                 self._sleep(refusal.wait)
-            except _http_errors() as error:
-                last = _told(error)
+            except http_errors() as error:
+                last = told(error)
                 if not self._answered:
                     fix = (
                         f"see whether this machine has a network, and whether it needs a proxy ($https_proxy); {_AGAIN}"
@@ -207,7 +208,7 @@ class Download:
             wait = answer.headers.get("Retry-After", "")
             raise _Refused(
                 f"the server answers {answer.status}",
-                is_final=answer.status not in _RETRIED,
+                is_final=answer.status not in RETRIED,
                 wait=float(wait) if wait.isdigit() else 0.0,
             )
         if "text/html" in answer.headers.get("Content-Type", "").lower():
@@ -272,7 +273,22 @@ class _Refused(Exception):  # noqa: N818
         self.problem, self.is_final, self.wait = problem, is_final, wait
 
 
-def _http_errors() -> tuple[type[Exception], ...]:
+def http_pool(url: str) -> urllib3.PoolManager:
+    """Connections to a server, through the proxy that the environment names. Raises CxrError CXR-604 without urllib3."""
+    try:
+        import urllib3
+    except ImportError as error:
+        raise CxrError("CXR-604", "fetching needs urllib3", fix="pip install urllib3") from error
+    from urllib.request import getproxies, proxy_bypass
+
+    address = urlsplit(url)
+    proxy = getproxies().get(address.scheme)
+    if proxy and not proxy_bypass(address.hostname or ""):
+        return urllib3.ProxyManager(proxy)
+    return urllib3.PoolManager()
+
+
+def http_errors() -> tuple[type[Exception], ...]:
     import urllib3
 
     return (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
@@ -284,7 +300,7 @@ def _redirects() -> urllib3.Retry:
     return urllib3.Retry(total=None, redirect=10, connect=0, read=0, status=0, other=0)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """What an error of the network means, without the words of the library."""
     from urllib3 import exceptions
 

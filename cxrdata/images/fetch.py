@@ -15,12 +15,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
 from cxrdata.errors import CxrError
-from cxrdata.images.download import Download, Manners, Rate, Stopped, Wanted, difference, digests
+from cxrdata.images.download import Download, Manners, Rate, Stopped, Wanted, difference, digests, http_pool
 from cxrdata.images.listing import list_images
 from cxrdata.images.unpack import unpack
 from cxrdata.interrupts import held_back
@@ -28,8 +27,6 @@ from cxrdata.keys import recognise
 from cxrdata.store.publish import check_writable, replace_text, writing
 
 if TYPE_CHECKING:
-    import urllib3
-
     from cxrdata.sources.base import Source
 
 RECORD = "fetched.json"
@@ -280,21 +277,6 @@ def _check_space(plan: Plan, workers: int) -> None:
             where=str(plan.folder),
             fix="name another folder with --to, fewer --workers, or a subset with --where",
         )
-
-
-def http_pool(url: str) -> urllib3.PoolManager:
-    """Connections to a server, through the proxy that the environment names. Raises CxrError CXR-604 without urllib3."""
-    try:
-        import urllib3
-    except ImportError as error:
-        raise CxrError("CXR-604", "fetching needs urllib3", fix="pip install urllib3") from error
-    from urllib.request import getproxies, proxy_bypass
-
-    address = urlsplit(url)
-    proxy = getproxies().get(address.scheme)
-    if proxy and not proxy_bypass(address.hostname or ""):
-        return urllib3.ProxyManager(proxy)
-    return urllib3.PoolManager()
 
 
 def _read_record(folder: Path) -> dict[str, dict[str, Any]]:

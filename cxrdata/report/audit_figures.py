@@ -130,7 +130,7 @@ def _roc_by_group(scored: Sequence[Scored], min_cell: int) -> Iterator[Figure]:
             grouping = next((one for one in item.groupings if one.by == by), None)
             curves = roc_curve(item, grouping).with_columns(pl.col("group_value").fill_null(OVERALL))
             parts += [
-                _thinned(curves.filter(group_value=group)).select(
+                thinned_curve(curves.filter(group_value=group)).select(
                     model=pl.lit(item.model),
                     label=pl.lit(item.label),
                     group=pl.lit(group),
@@ -181,7 +181,7 @@ def _large_enough(item: Scored, grouping: Grouping | None, min_cell: int) -> lis
     return found
 
 
-def _thinned(curve: pl.DataFrame) -> pl.DataFrame:
+def thinned_curve(curve: pl.DataFrame) -> pl.DataFrame:
     """Of a curve, the points next to equal steps of either rate: more than a figure can show."""
     steps = np.linspace(0, 1, _STEPS + 1)
     places = [np.searchsorted(curve[rate].to_numpy(), steps) for rate in ("fpr", "tpr")]

@@ -138,6 +138,9 @@ def test_draws_are_counted_and_looked_at_on_the_same_components(explored: Catalo
     tested = found.tests.filter(pl.col("p_value").is_not_null())
     notes = tested.filter("resampled", attribute="sex")["note"].to_list()
     assert notes == [f"{after.height} draws of {after.n_unique(KEY)} images of {after['patient'].n_unique()} patients count as independent"] * 6  # fmt: skip
+    # Draws that no split holds say the same.
+    given = explore(explored, replace(request, resampled=drawn))
+    assert given.sample.equals(found.sample) and given.tests.equals(found.tests)
     # Each sample is a family of tests of its own.
     families = tested.group_by("resampled").agg(pl.len(), pl.col("n_tests").unique().first())
     assert families["len"].to_list() == families["n_tests"].to_list() and families.height == 2

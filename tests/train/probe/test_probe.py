@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,23 @@ def test_features_are_made_once(
     assert not np.array_equal(*(np.load(path) for path in files))
     monkeypatch.setattr(embedding, "net_of", None)  # nobody asks for a net again
     assert probed(planted, capsys, *wishes).equals(first)
+
+
+def test_images_that_the_store_lacks(planted: Planted, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shutil.copytree(planted.store, tmp_path / "store")
+    with cxrdata.open(planted.catalog) as opened:
+        lost = opened.sql(
+            f"SELECT image_id FROM splits WHERE split_name = '{SPLIT}' AND split = 'test' ORDER BY 1 LIMIT 3"
+        )
+    index = pl.read_parquet(tmp_path / "store" / "index.parquet")
+    index.join(lost, on="image_id", how="anti").write_parquet(tmp_path / "store" / "index.parquet")
+    wishes = ("--origins", "random", "--no-ablation", "--cache", str(tmp_path / "cache"))
+    whole = probed(planted, capsys, *wishes)
+    with pytest.raises(CxrError, match="the store lacks 3 images"):
+        probed(planted, capsys, *wishes, "--store", str(tmp_path / "store"))
+    rows = probed(planted, capsys, *wishes, "--store", str(tmp_path / "store"), "--skip-missing")
+    known = planted.truth.join(lost, on="image_id", how="semi")["sex"].count()
+    assert rows["n"].item() == whole["n"].item() - known
 
 
 def test_an_attribute_that_the_run_has_no_head_for(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from chexploration_predictions import Study, made_study
 from study_predictions import write_model
+
+from cxrdata.report.figure import Figure
 
 
 @pytest.fixture
@@ -31,3 +34,40 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chexploration(synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A catalog of CheXpert with the study's split, to make up predictions of."""
+    return made_study(tmp_path_factory.mktemp("chexploration"), synthetic("chexpert", scale=0.01))
+
+
+@pytest.fixture
+def chexploration_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`chexploration_command("--out", …)`: exit code, stdout and stderr of `cxrdata study chexploration`, installed or not."""
+    main = import_module("cxrdata.cli.main")
+    monkeypatch.setitem(main.COMMANDS, "study", ("cxrtrain.cli.study", "study", ""))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main.run(["study", "chexploration", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, but not painted, and the page lacks the code that draws them: these take longest by far."""
+    page = import_module("cxrdata.report.page")
+    monkeypatch.setattr(page, "drawing_code", str)
+    figure = import_module("cxrdata.report.figure")
+    whole = figure._bytes
+
+    def made(one: Figure, suffix: str, scheme: str) -> bytes:
+        return whole(one, suffix, scheme) if suffix == "csv" else b""
+
+    monkeypatch.setattr(figure, "_bytes", made)

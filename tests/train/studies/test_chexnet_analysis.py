@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -78,6 +79,10 @@ def test_the_published_aucs(published: Analysis, real_data: Path) -> None:
     chexnet = compared.filter(system="chexnet")
     assert chexnet.filter(finding="cardiomegaly")["difference"].item() == pytest.approx(0.9090 - 0.9248, abs=5e-5)
     assert chexnet["reason"].str.contains("not public").all()
+    told = comparison(replace(published, trained="trained here anew")).filter(system="retrained")
+    assert set(told["reason"]) == {"trained here anew"}
+    old = comparison(replace(published, old_labels=True)).filter(system="retrained")
+    assert old["reason"].str.starts_with("labels of 2017").sum() == 14
 
 
 def test_groups_against_scikit_learn(published: Analysis, real_data: Path) -> None:
@@ -205,11 +210,16 @@ def test_errors_come_as_blocks(command: Command, catalog: Path, tmp_path: Path) 
         assert (code, err.count("error CXR-"), said in err) == (expected, 1, True), err
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
-    pl.DataFrame({"Image Index": ["00000001_000.png"], "prob_Fracture": [0.5]}).write_csv(tmp_path / "other.csv")
-    for place, said in (("empty", "no file here has columns of scores"), ("other.csv", "CXR-")):
-        code, _, err = command("--predictions", tmp_path / place, "-c", catalog, *out)
-        assert code in (1, 2), err
-        assert said in err and err.count("error CXR-") == 1
+    image = truth_of(catalog)["image_id"][0]
+    pl.DataFrame({"Image Index": [image], "prob_Fracture": [0.5]}).write_csv(tmp_path / "other.csv")
+    pl.DataFrame({"Image Index": ["99999999_000.png"], "prob_Mass": [0.5]}).write_csv(tmp_path / "strange.csv")
+    for place, told in (
+        ("empty", "CXR-120: no file here has columns of scores"),
+        ("other.csv", "CXR-120: none of the 14 findings is predicted"),
+        ("strange.csv", "CXR-504: 'Image Index' holds keys of nih_cxr14, none of which is in the catalog"),
+    ):
+        _, _, err = command("--predictions", tmp_path / place, "-c", catalog, *out)
+        assert told in err and err.count("error CXR-") == 1, err
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:

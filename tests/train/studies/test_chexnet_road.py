@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,8 @@ def check_whole(folder: Path, road: Road, shown: int) -> None:
     predicted = pl.read_csv(written["preds.csv"])
     assert predicted.columns == [CHEXNET_KEY, *(f"prob_{label}" for label in findings().values())]
     assert pl.read_csv(written["aucs.csv"])["label"].to_list() == list(findings().values())
+    (notes,) = (folder / "stages").glob("analyse-*/notes.json")
+    assert json.loads(notes.read_text())["trained"].startswith("trained here")
     compared = pl.read_csv(written["published.csv"])
     assert (compared.height, compared["reason"].null_count()) == (30, 0)
     rows = pl.read_csv(written["explorer.csv"])
@@ -182,7 +185,9 @@ def check_whole(folder: Path, road: Road, shown: int) -> None:
         assert '<p class="notice">SYNTHETIC DATA' in written[name].read_text(encoding="utf-8")
 
 
-def test_the_whole_road_at_its_smallest(tmp_path: Path) -> None:
+def test_the_whole_road_at_its_smallest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures as their tables alone: drawing them is tested with the analysis."""
+    monkeypatch.setattr("cxrdata.report.figure.FORMATS", ("csv",))
     drawn = replace(phantoms(scale=0.001), workers=1)
     small = Road(phantoms=drawn, sets=("loop.max_steps=1", "loop.batch=16"), pictures=1)
     check_whole(tmp_path, small, shown=5)

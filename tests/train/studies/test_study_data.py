@@ -17,6 +17,7 @@ from cxrtrain.studies.case_study.fpr import Wish
 from cxrtrain.studies.case_study.road import Road, models_of, plan_of_road
 from cxrtrain.studies.data import SplitWish, StudyData
 
+Command = Callable[..., tuple[int, str, str]]
 WISH = SplitWish("mine", ("--ratios", "0.5,0.2,0.3"), ("padchest", "nih_cxr14"))
 
 
@@ -94,6 +95,26 @@ def test_a_store_of_another_size_is_refused_while_planning(own: StudyData, tmp_p
     assert caught.value.code == "CXR-151"
     fits = Road(catalog=own.catalog, store=own.store, models=("nih_cxr14",), sets=("data.side=32",))
     assert plan_of_road(tmp_path, fits, Wish()).table()["stage"].to_list()[0] == "train-nih_cxr14"
+
+
+def test_a_misspelt_stage_makes_no_split(own: StudyData, command: Command, tmp_path: Path) -> None:
+    asked = (
+        "-c",
+        own.catalog,
+        "--store",
+        own.store,
+        "--set",
+        "data.side=32",
+        "--models",
+        "nih",
+        "--out",
+        tmp_path / "out",
+    )
+    code, _, err = command(*asked, "--only", "trian-nih_cxr14")
+    assert (code, "there is no stage 'trian-nih_cxr14'; did you mean train-nih_cxr14" in err) == (2, True), err
+    assert own.catalog is not None
+    assert not (own.catalog / "splits" / "age-bias").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_models_by_alias() -> None:

@@ -65,6 +65,7 @@ CRITERIA = ("difference", "weight", "auroc")
     "--cache", type=click.Path(path_type=Path, file_okay=False), help="Where features are kept; default RUN/features."
 )
 @store_option
+@click.option("--skip-missing", is_flag=True, help="Leave out images that the store lacks.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default a GPU where there is one.")
 @rows_options
 @quiet_option
@@ -88,6 +89,7 @@ def probe(
     figures: Path | None,
     cache: Path | None,
     store: Path | None,
+    skip_missing: bool,
     device: str | None,
     row_format: str,
     limit: int | None,
@@ -104,9 +106,7 @@ def probe(
     """
     if do_train and counts is None:
         raise CxrError("CXR-502", "--train runs the trainings of --freeze", fix="for example --freeze 0,1,2,backbone")
-    wished = names(criterion)
-    if strange := [one for one in wished if one not in CRITERIA]:
-        raise CxrError("CXR-501", f"there is no criterion {strange[0]!r}", fix=f"--criterion {' or '.join(CRITERIA)}")
+    wished = checked_criteria(criterion)
     percents = _percents(names(shares))
     require_torch()
     import cxrdata
@@ -125,7 +125,15 @@ def probe(
         progress("probing", quiet=quiet) as tell,
     ):
         tell_of(opened, quiet=quiet)
-        data = probe_data(opened, opened_run, attribute, Path(scratch) / "bundle", split=split, classes=names(classes))
+        data = probe_data(
+            opened,
+            opened_run,
+            attribute,
+            Path(scratch) / "bundle",
+            split=split,
+            classes=names(classes),
+            store=place if skip_missing else None,
+        )
         ablation = None if no_ablation else AblationRequest(wished, percents, level, draws, bootstrap, seed)
         request = Request(
             attribute, place, cache or run / "features", names(origins) or None, ablation, bootstrap, seed, device
@@ -156,6 +164,14 @@ def probe(
         for path in save_figures(probe_figures(rows), figures):
             remark(str(path), quiet=quiet)
     emit(rows, row_format=row_format, limit=limit, out=out, quiet=quiet)
+
+
+def checked_criteria(said: str) -> tuple[str, ...]:
+    """Names of criteria. Raises CxrError CXR-501."""
+    found = names(said)
+    if strange := [one for one in found if one not in CRITERIA]:
+        raise CxrError("CXR-501", f"there is no criterion {strange[0]!r}", fix=f"--criterion {' or '.join(CRITERIA)}")
+    return found
 
 
 def _percents(said: tuple[str, ...]) -> tuple[float, ...]:

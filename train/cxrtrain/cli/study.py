@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from cxrtrain.cli.study_chexnet import chexnet
+from cxrtrain.cli.study_chexploration import chexploration
+from cxrtrain.cli.study_implicit_attributes import implicit_attributes
 
 
 @click.group("study", short_help="Published studies, from catalog to tables and figures.")
@@ -12,4 +14,5 @@ def study() -> None:
     """A published study as one command: from a catalog, from drawn phantoms, or from anyone's predictions."""
 
 
-study.add_command(chexnet)
+for one in (chexnet, chexploration, implicit_attributes):
+    study.add_command(one)

@@ -162,7 +162,8 @@ def carry_out(
         else:
             if not asked.dry_run:
                 require_torch()
-                data.inputs()  # raises what is missing before anything is made
+                data.inputs()  # raises what is missing before anything is made, as the next line does a misspelt stage
+                road().wanted(asked.only)
                 data.make_splits(lambda text: remark(text, quiet=asked.quiet))
             plan = road()
         if asked.dry_run:

@@ -18,6 +18,7 @@ from cxrtrain.bundle import KEY, Bundle, HeadTargets
 from cxrtrain.choice import TEST
 from cxrtrain.config import Experiment, HeadConfig
 from cxrtrain.explain.question import group_order
+from cxrtrain.pixels import stored
 from cxrtrain.prepare import prepare
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ def probe_data(
     split: str | None = None,
     classes: Sequence[str] = (),
     test: str = TEST,
+    store: Path | None = None,
 ) -> ProbeData:
     """classes: the attribute's values in question; none named, all that training images have. split: None: the run's.
-    folder: where the bundle is written.
+    folder: where the bundle is written. store: leave out the images that this one lacks.
 
     Raises CxrError: CXR-501 no such attribute, split or part, CXR-502 no split is named, CXR-152 the attribute, or a finding,
     has one value only.
@@ -87,6 +89,9 @@ def probe_data(
     rows = [bundle.rows(data.train, fold=fold), bundle.rows(data.valid, fold=fold), bundle.rows(test)]
     kept = np.zeros(len(bundle), dtype=np.bool_)
     kept[np.concatenate(rows)] = True
+    if store is not None:
+        kept &= stored(store, bundle)
+        rows = [one[kept[one]] for one in rows]
     place = np.cumsum(kept) - 1
     narrowed = bundle.only(kept)
     return ProbeData(narrowed, experiment, _patients(catalog, narrowed), *(place[one] for one in rows))

@@ -14,7 +14,6 @@ from cxrdata.audit.data import Scored
 from cxrdata.audit.engine import evaluate
 from cxrdata.audit.request import AuditRequest
 from cxrtrain.bundle import HeadTargets
-from cxrtrain.evaluate import auroc
 
 SCHEMA = {
     "origin": pl.String, "frozen": pl.String, "attribute": pl.String, "criterion": pl.String, "share": pl.Float64,
@@ -78,6 +77,8 @@ def rows_with_intervals(
 
 def row_of_draws(target: Target, draws: Sequence[NDArray[np.float64]], said: dict[str, Any]) -> dict[str, Any]:
     """A row for scores that were made several times: the mean AUROC, and where 95 % of the draws lie."""
+    from cxrtrain.evaluate import auroc  # of torch, which whoever reads rows of a file does without
+
     truth = target.positive.astype(np.float64)
     areas = [area for scores in draws if (area := auroc(np.asarray(scores), truth)) is not None]
     row = _named(target, said) | {"n": len(truth), "n_positive": int(truth.sum()), "draws": len(draws)}

@@ -28,7 +28,8 @@ def compare(
 
 
 def rounded(frame: pl.DataFrame, *, but: Sequence[str] = ()) -> pl.DataFrame:
-    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole."""
+    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole. A minus is
+    the sign of that name: a text that begins with a hyphen is taken for a formula."""
 
     def told(value: float) -> str:
         whole = abs(value) >= _COUNTS and value == round(value)

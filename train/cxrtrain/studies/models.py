@@ -15,10 +15,16 @@ RUN = "run"
 
 
 def train_stage(
-    data: StudyData, name: str, experiment: str, sets: Sequence[str], *, weights_of: str | None = None
+    data: StudyData,
+    name: str,
+    experiment: str,
+    sets: Sequence[str],
+    *,
+    weights_of: str | None = None,
+    backbone_alone: bool = False,
 ) -> Stage:
     """`train-NAME`, whose result holds the run (`run_of`). sets: `--set` values. weights_of: the model whose best weights it
-    begins from. Interrupted, it goes on from its last checkpoint.
+    begins from, its heads too unless `backbone_alone`. Interrupted, it goes on from its last checkpoint.
 
     Raises CxrError, all before anything is made: those of `read_experiment`, of `StudyData.inputs` and `check_store`.
     """
@@ -30,7 +36,8 @@ def train_stage(
 
         catalog, store = data.places(on)
         run = on.scratch / RUN
-        known = [*sets, f"model.weights=run:{run_of(on, weights_of)}"] if weights_of else sets
+        alone = "#backbone" if backbone_alone else ""
+        known = [*sets, f"model.weights=run:{run_of(on, weights_of)}{alone}"] if weights_of else sets
         changes = [text for one in known for text in ("--set", one)]
         run_command("train", experiment, *changes, "--store", store, *data.skip, "--out", run, "-q", "-c", catalog)
         if open_run(run).about["state"] != "finished":

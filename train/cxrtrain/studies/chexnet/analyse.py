@@ -44,24 +44,27 @@ class Wish:
 
 @dataclass(frozen=True)
 class Given:
-    """Predictions to judge. order: whose rows positional ones follow. split: only images of a part of it (test unless said)."""
+    """Predictions to judge. order: whose rows positional ones follow. split: only images of a part of it (test unless said).
+    trained: as in `Analysis`."""
 
     files: Sequence[Path]
     catalog: Catalog
     order: Path | None = None
     split: str | None = None
+    trained: str = ""
 
 
 @dataclass(frozen=True)
 class Analysis:
     """What came of it. rows: of the audit (CONTRACT §7). judged: model, images, patients. old_labels: the catalog was read from
-    NIH's table of 2017."""
+    NIH's table of 2017. trained: how the model was trained here, if it was; empty of others' predictions."""
 
     rows: pl.DataFrame
     judged: pl.DataFrame
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
     old_labels: bool = False
+    trained: str = ""
 
     @property
     def models(self) -> list[str]:
@@ -88,7 +91,12 @@ class Analysis:
         self.aucs.write_csv(folder / "aucs.csv")
         self.by_group().write_csv(folder / "auroc_by_group.csv")
         self.judged.write_csv(folder / "judged.csv")
-        said = {"notes": self.notes, "synthetic": self.synthetic, "old_labels": self.old_labels}
+        said = {
+            "notes": self.notes,
+            "synthetic": self.synthetic,
+            "old_labels": self.old_labels,
+            "trained": self.trained,
+        }
         (folder / "notes.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
@@ -128,6 +136,7 @@ def analyse(given: Given, wish: Wish, *, tell: Callable[[str], None] = lambda _:
         notes,
         bool(given.catalog.manifest["synthetic"]),
         bool(old["n"].item()),
+        given.trained,
     )
 
 

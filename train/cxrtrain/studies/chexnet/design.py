@@ -19,7 +19,6 @@ BY_WORDS = {SEX: "sex", CHILDREN: "children and adults", DECADES: "decade of age
 
 RETRAINED, CHEXNET = "retrained", "chexnet"
 SYSTEMS = {RETRAINED: "retrained (Zech)", CHEXNET: "CheXNet"}
-# The published predictions of the retrained model are of these; CheXNet's are not public.
 REPLICATES = 2000
 SEED = 0
 

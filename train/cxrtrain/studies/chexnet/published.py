@@ -63,7 +63,7 @@ def _reason(row: Mapping[str, Any], analysis: Analysis, model: str) -> str | Non
         return f"other test images: the published ones are {sizes['images']:,.0f} of {sizes['patients']:,.0f} patients"
     if analysis.old_labels and row["quantity"] == "auroc":
         return "labels of 2017; the published AUCs are against those of 2020"
-    return None
+    return analysis.trained or None
 
 
 def is_published_test(analysis: Analysis, model: str) -> bool:

@@ -66,7 +66,7 @@ def plan_of_road(out: Path, road: Road, wish: Wish) -> Plan:
         *data.stages(),
         train_stage(data, MODEL, EXPERIMENT, sets),
         predict_stage(data, MODEL, {PREDICTIONS: asked}),
-        _analysis(data, wish),
+        _analysis(data, wish, road.sets),
         *([_maps(data, road.pictures, wish.seed), _explorer(data)] if road.pictures else []),
         report_stage(),
     ]
@@ -83,12 +83,16 @@ def _predictions(on: Work) -> Path:
     return on.of[PREDICT] / PREDICTIONS
 
 
-def _analysis(data: StudyData, wish: Wish) -> Stage:
+def _analysis(data: StudyData, wish: Wish, sets: tuple[str, ...]) -> Stage:
+    # Keys without values: one may be a path.
+    keys = dict.fromkeys(one.partition("=")[0] for one in sets)
+    trained = f"trained here, with another {', '.join(keys)}" if keys else "trained here anew: other draws"
+
     def run(on: Work, catalog: Path, _: Path) -> None:
         import cxrdata
 
         with cxrdata.open(catalog) as opened:
-            analyse(Given([_predictions(on)], opened), wish, tell=on.tell).save(on.folder)
+            analyse(Given([_predictions(on)], opened, trained=trained), wish, tell=on.tell).save(on.folder)
 
     return command_stage(data, ANALYSE, run, (PREDICT,), wish_inputs(wish))
 

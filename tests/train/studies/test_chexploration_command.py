@@ -1,0 +1,143 @@
+"""`cxrdata study chexploration` from a folder of predictions to the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from chexploration_predictions import Study, write_ours, write_theirs
+
+import cxrdata
+from cxrdata.explore.run import ExploreRequest, explore
+from cxrdata.explore.sampling import Sampling
+from cxrtrain.studies.chexploration.errors import ERRORS
+from cxrtrain.studies.chexploration.published import comparison, published_figures
+
+Command = Callable[..., tuple[int, str, str]]
+QUICK = ("--bootstrap", 20, "--min-cell", 1, "--no-tsne")
+STAGES = ["read-disease", "read-race", "read-sex", "cohort", "resample", "detection", "attributes", "explore-disease", "report"]  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_from_predictions_to_the_page(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:
+    """Their layout, three models: every output is there, the page fetches nothing; found again, and anew where a file changed."""
+    write_theirs(chexploration, tmp_path, models=("disease", "race", "sex"), embedded=("disease",))
+    orders = [text for part in ("test", "val") for text in ("--order", tmp_path / f"order.{part}.csv")]
+    arguments = (
+        "--predictions",
+        tmp_path / "output",
+        *orders,
+        "-c",
+        chexploration.catalog,
+        "--out",
+        tmp_path / "out",
+        *QUICK,
+    )
+    code, out, err = chexploration_command(*arguments)
+    assert code == 0, err
+    assert err.splitlines()[1:] == [f"{stage}: done" for stage in STAGES]
+    assert [Path(line).name for line in out.splitlines()] == [
+        "funnel.csv", "parts.csv", "resampled.csv", "detection.csv", "attributes.csv", "explored-disease", "published.csv",
+        "report.html", "figures",
+    ]  # fmt: skip
+    written = tmp_path / "out"
+    detection = pl.read_csv(written / "detection.csv", schema=ERRORS)
+    sides = {(test_set, rules) for test_set in ("test", "resampled") for rules in ("published", "careful")}
+    assert set(detection.select("test_set", "rules").unique().rows()) == sides
+    assert set(detection["metric"]) == {"threshold", "auroc", "tpr", "fpr", "youden"}
+    assert pl.read_csv(written / "attributes.csv", schema=ERRORS)["label"].unique().sort().to_list() == ["Asian", "Black", "F", "M", "White"]  # fmt: skip
+    figures = {path.stem for path in (written / "figures").glob("*.svg")}
+    assert figures == {
+        *(f"{what}_{label}" for what in ("detection", "resampled") for label in ("no_finding", "pleural_effusion")),
+        "attributes",
+    }  # fmt: skip
+    joints = {path.stem for path in (written / "explored-disease" / "figures").glob("*.svg")}
+    assert {"joint_pca_1_2", "marginals_by_race", "explained", "tests"} <= joints
+
+    page = (written / "report.html").read_text(encoding="utf-8")
+    for title in ("Cohort and parts", "The resampled test set", "Errors by race and sex", "Race and sex", "Features: disease model", "Published and here"):  # fmt: skip
+        assert f">{title}</h2>" in page
+    assert '<p class="notice">SYNTHETIC DATA' in page
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert str(tmp_path) not in page and "patient0" not in page
+
+    compared = pl.read_csv(written / "published.csv")
+    assert compared.height == published_figures().height
+    known = compared.filter(dataset="chexpert")
+    assert known.filter(pl.col("here").is_not_null()).height == known.height
+    assert compared["reason"].null_count() == 0
+
+    # The exploration is that of `cxrdata explore`.
+    with cxrdata.open(chexploration.catalog) as catalog:
+        draws = next((written / "stages").glob("resample-*")) / "draws.parquet"
+        embedded = tmp_path / "output" / "disease" / "densenet-all" / "embeddings.test.csv"
+        request = ExploreRequest(embedded, order=tmp_path / "order.test.csv", sampling=Sampling(seed=42), plane=False, resampled=pl.read_parquet(draws))  # fmt: skip
+        tests = explore(catalog, request).tests
+    modes = pl.read_csv(written / "explored-disease" / "tests.csv").filter(pl.col("marginal").str.starts_with("pca"))
+    assert modes.select("marginal", "first", "statistic", "p_value").rows() == tests.select("marginal", "first", "statistic", "p_value").rows()  # fmt: skip
+
+    assert chexploration_command(*arguments)[2].splitlines()[1:] == [f"{stage}: found" for stage in STAGES]
+    changed = tmp_path / "output" / "race" / "densenet-all" / "predictions.test.csv"
+    rows = pl.read_csv(changed)
+    rows.with_columns(pl.col("class_0").reverse()).write_csv(changed)
+    plan = chexploration_command(*arguments, "--dry-run", "--format", "csv")[1]
+    again = [line.partition(",")[0] for line in plan.splitlines() if ",to run," in line]
+    assert again == ["read-race", "attributes", "report"]
+    assert chexploration_command(*arguments, "--only", "attributes")[2].splitlines()[1:] == ["read-race: done", "attributes: done"]  # fmt: skip
+
+
+def test_published_figures_and_why_they_are_not_met(chexploration: Study, chexploration_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Of a race model alone; taken for real data, each row says what stands in the way."""
+    write_ours(chexploration, tmp_path / "in" / "race" / "predictions.test.parquet", "race", "race", "test")
+    report = import_module("cxrtrain.studies.chexploration.report")
+    results = []
+    monkeypatch.setattr(report, "write_report", lambda result, _folder: results.append(result))
+    arguments = ("--predictions", tmp_path / "in", "-c", chexploration.catalog, "--out", tmp_path / "out", *QUICK)
+    code, _, err = chexploration_command(*arguments)
+    assert code == 0, err
+    (result,) = results
+    assert result.detection.is_empty() and result.models == ["race"] and result.synthetic
+    real = comparison(type(result)(**(vars(result) | {"synthetic": False})))
+
+    def reason(**which: object) -> set[str | None]:
+        return set(real.filter(**which)["reason"].to_list())
+
+    assert reason(quantity="images", part="frontal") == {None}
+    assert reason(model="race") == {None}
+    assert reason(model="disease") == {"no predictions of the disease model are here; its published weights and images are not part of this project"}  # fmt: skip
+    assert reason(part="test", quantity="images", dataset="chexpert") == {"the published split shuffles patients by another random order: shares agree, counts nearly"}  # fmt: skip
+    assert reason(quantity="prevalence") == {"other draws, of this test set"}
+    assert reason(dataset="mimic_cxr") == {"this is the study of CheXpert; --dataset mimic_cxr is that of MIMIC-CXR"}
+    assert real.filter(pl.col("here").is_null())["reason"].null_count() == 0
+    row = real.filter(part="AP or PA", group="White").row(0, named=True)
+    counted = chexploration.images.filter(race="White").height
+    assert (row["published"], row["here"], row["difference"]) == (99027, counted, counted - 99027)
+
+
+def test_race_and_sex_may_both_be_unknown() -> None:
+    rows = [("test", "overall", None, 9), ("test", "race", "unknown", 4), ("test", "sex", "unknown", 5)]
+    parts = pl.DataFrame(rows, schema=["part", "group_by", "group_value", "images"], orient="row")
+    result = SimpleNamespace(parts=parts.with_columns(patients="images", note=pl.lit(None, pl.String)))
+    shown = import_module("cxrtrain.studies.chexploration.report")._parts(result).frame
+    assert shown.select("by", "group", "images_test").rows() == [("overall", None, 9), ("race", "unknown", 4), ("sex", "unknown", 5)]  # fmt: skip
+
+
+def test_errors_come_as_blocks(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:
+    out = ("-c", chexploration.catalog, "--out", tmp_path / "out", *QUICK)
+    code, _, err = chexploration_command("--predictions", tmp_path / "no", *out)
+    assert (code, [line for line in err.splitlines() if line.startswith("error")]) == (3, ["error CXR-101: there is no such file or folder"])  # fmt: skip
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "predictions.test.csv").write_text("class_0,class_1,class_2\n0.1,0.2,0.7\n")
+    code, _, err = chexploration_command("--predictions", tmp_path / "in", *out)
+    assert (code, err.count("error CXR-517")) == (2, 1)
+    assert "--order FILE" in err
+    chexploration.images.select("image_id").write_csv(tmp_path / "order.csv")
+    code, _, err = chexploration_command("--predictions", tmp_path / "in", "--order", tmp_path / "order.csv", *out)
+    assert (code, err.count("error CXR-126")) == (1, 1)
+    code, _, err = chexploration_command("--predictions", tmp_path / "in", "--only", "reports", *out)
+    assert "there is no stage 'reports'; did you mean report?" in err

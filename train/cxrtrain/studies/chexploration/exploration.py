@@ -1,0 +1,53 @@
+"""What the features of a model know of patients: `cxrdata explore`, on the test set as it is and resampled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cxrdata.explore.result import Exploration
+from cxrdata.explore.run import ExploreRequest, explore
+from cxrdata.explore.sampling import Sampling
+from cxrtrain.studies.chexploration import design
+
+if TYPE_CHECKING:
+    from cxrdata.store.catalog import Catalog
+    from cxrtrain.studies.chexploration.design import Wish
+
+_ABOUT = "about.json"
+
+
+def explored(
+    catalog: Catalog, embeddings: Path, wish: Wish, *, predictions: Path | None, draws: pl.DataFrame
+) -> Exploration:
+    """As published: the groups are White, Asian and Black, as far as the test set has them. predictions: whose logits are
+    marginals too. Raises CxrError as `explore` does."""
+    return explore(
+        catalog,
+        ExploreRequest(
+            embeddings,
+            sampling=Sampling(by="race", per_group=wish.per_group, seed=design.SEED),
+            predictions=predictions,
+            labels=design.FINDINGS,
+            resampled=draws,
+            plane=wish.plane,
+        ),
+    )
+
+
+def save(found: Exploration, folder: Path) -> None:
+    """Its tables and figures, and what is needed to draw some of them again on the page."""
+    found.save(folder)
+    about = {"marginals": found.marginals, "values": dict(found.values), "notes": found.notes}
+    (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Exploration:
+    """What `save` wrote."""
+    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("sample", "explained", "tests")}
+    about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    values = {name: tuple(texts) for name, texts in about["values"].items()}
+    return Exploration(**frames, marginals=tuple(about["marginals"]), values=values, notes=about["notes"])

@@ -1,0 +1,143 @@
+"""One model judged on its test images: AUROC one against the rest, accuracy, confusion matrix, ROC curves; all by the audit.
+
+`evaluation.json` has the shape that its source writes: `roc_auc_scores`, `roc_auc_curves`, `accuracy_score`,
+`confusion_matrix`. Its confusion matrix stood on its side; here rows are the truth, and the file says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import cxrdata
+from cxrdata.audit.curves import roc_curve
+from cxrdata.audit.data import Scored
+from cxrtrain.studies.case_study.rates import rates_by_patient
+from cxrtrain.studies.implicit_attributes.design import ATTRIBUTE, RACES, Wish
+from cxrtrain.studies.implicit_attributes.files import Predicted
+
+EVALUATION = {
+    "model": pl.String, "images_per_patient": pl.Int64, "origin": pl.String, "frozen": pl.String, "about": pl.String,
+    "label": pl.String, "metric": pl.String, "n": pl.Int64, "n_positive": pl.Int64, "estimate": pl.Float64,
+    "ci_low": pl.Float64, "ci_high": pl.Float64, "method": pl.String, "note": pl.String,
+}  # fmt: skip
+CONFUSION = {
+    "model": pl.String, "truth": pl.String, "predicted": pl.String, "n": pl.Int64, "share_of_truth": pl.Float64,
+    "note": pl.String,
+}  # fmt: skip
+ROC = {"model": pl.String, "label": pl.String, "threshold": pl.Float64, "fpr": pl.Float64, "tpr": pl.Float64}
+AUROC, ACCURACY = "auroc", "accuracy"
+FINDING = "finding"
+PREDICTIONS, JSON = "predictions.csv", "evaluation.json"
+ROWS = "confusion_matrix: rows are the truth, columns what was predicted; each row sums to 1"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Frames of `EVALUATION`, `CONFUSION`, `ROC`, and what the audit remarked."""
+
+    evaluation: pl.DataFrame
+    confusion: pl.DataFrame
+    roc: pl.DataFrame
+    notes: list[str]
+
+
+def judge(one: Predicted, folder: Path, wish: Wish) -> Judged:
+    """Write predictions.csv and evaluation.json into a folder, which is made. Raises those of `cxrdata.audit`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PREDICTIONS
+    one.frame.write_csv(file)
+    answer = cxrdata.audit(
+        predictions=file, truth_from=file, key="image_id", labels=one.labels, metrics=("auroc",), bootstrap=wish.bootstrap,
+        seed=wish.seed, min_cell=wish.min_cell, threads=wish.threads,
+    )  # fmt: skip
+    named = {
+        "model": one.model.name, "images_per_patient": one.model.size, "origin": one.model.origin, "frozen": one.model.frozen,
+    }  # fmt: skip
+    rows = [
+        row | named | {"about": ATTRIBUTE if row["label"] in RACES else FINDING}
+        for row in answer.rows.filter(metric=AUROC, group_by="overall").iter_rows(named=True)
+    ]
+    tests = {scored.label: scored for scored in answer.scored}
+    races = [tests[name] for name in RACES if name in tests]
+    if len(races) > 1:
+        accuracy = _accuracy(races, wish)
+        if one.frame["patient_id"].null_count() == one.frame.height:  # the unit is then the image
+            accuracy["method"] = accuracy["method"].replace("patient", "image")
+        rows.append(named | accuracy)
+    evaluation = _frame(rows, EVALUATION)
+    confusion = _confusion(answer.confusion, one, races, wish)
+    curves = [
+        roc_curve(scored).select(pl.lit(label).alias("label"), "threshold", "fpr", "tpr")
+        for label, scored in tests.items()
+    ]
+    roc = pl.concat([pl.DataFrame(schema=ROC), *(own.select(pl.lit(one.model.name).alias("model"), pl.all()) for own in curves)])  # fmt: skip
+    _write_json(folder / JSON, evaluation, confusion, roc)
+    return Judged(evaluation, confusion, roc, answer.notes)
+
+
+def _accuracy(races: Sequence[Scored], wish: Wish) -> dict[str, Any]:
+    """The share of images whose race has the highest score, the first of equals; interval by patient."""
+    truth = np.argmax([one.positive for one in races], axis=0)
+    right = np.column_stack([one.scores for one in races]).argmax(axis=1) == truth
+    patients = races[0].patients
+    k = int(patients.max()) + 1
+    above = np.bincount(patients, right, k).astype(np.float64)[:, None]
+    below = np.bincount(patients, minlength=k).astype(np.float64)[:, None]
+    interval = rates_by_patient(above, below, wish.request)[0]
+    low, high = (None if math.isnan(one) else one for one in (interval.low, interval.high))
+    return {
+        "about": ATTRIBUTE, "label": None, "metric": ACCURACY, "n": len(right), "n_positive": int(right.sum()),
+        "estimate": float(right.mean()), "ci_low": low, "ci_high": high, "method": interval.method,
+        "note": interval.note or None,
+    }  # fmt: skip
+
+
+def _confusion(matrix: pl.DataFrame, one: Predicted, races: Sequence[Scored], wish: Wish) -> pl.DataFrame:
+    """Rows of `CONFUSION` in the order of the outputs; of a race of too few patients masked."""
+    patients = {scored.label: len(np.unique(scored.patients[scored.positive])) for scored in races}
+    order = {name: at for at, name in enumerate(RACES)}
+    rows = []
+    for row in matrix.sort(pl.col("truth").replace_strict(order), pl.col("predicted").replace_strict(order)).iter_rows(
+        named=True
+    ):
+        hidden = 0 < patients[row["truth"]] < wish.min_cell
+        masked = {"n": None, "share_of_truth": None, "note": f"masked: fewer than {wish.min_cell} patients"}
+        rows.append(row | {"model": one.model.name, "note": None} | (masked if hidden else {}))
+    return _frame(rows, CONFUSION)
+
+
+def _frame(rows: Sequence[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row")
+
+
+def _write_json(path: Path, evaluation: pl.DataFrame, confusion: pl.DataFrame, roc: pl.DataFrame) -> None:
+    areas = evaluation.filter(metric=AUROC)
+    curves = {}
+    for label in areas["label"]:
+        own = roc.filter(label=label)
+        # No threshold is so high that nobody is called positive; JSON has no infinity.
+        thresholds = [None if math.isinf(value) else value for value in own["threshold"]]
+        curves[label] = {"fpr": own["fpr"].to_list(), "tpr": own["tpr"].to_list(), "thresholds": thresholds}
+    said: dict[str, Any] = {
+        "labels": areas["label"].to_list(),
+        "roc_auc_scores": dict(areas.select("label", "estimate").iter_rows()),
+        "roc_auc_curves": curves,
+    }
+    accuracy = evaluation.filter(metric=ACCURACY)
+    if accuracy.height:
+        classes = confusion["truth"].unique(maintain_order=True).to_list()
+        said |= {
+            "accuracy_score": accuracy["estimate"][0],
+            "classes": classes,
+            "confusion_matrix": [confusion.filter(truth=name)["share_of_truth"].to_list() for name in classes],
+            "note": ROWS,
+        }
+    path.write_text(json.dumps(said, allow_nan=False) + "\n", encoding="utf-8")
