@@ -175,7 +175,9 @@ def test_files_are_told_apart_by_their_content(predicted: Path) -> None:
 def test_no_folder_and_no_model(tmp_path: Path) -> None:
     assert "--predictions" in str(refused(tmp_path / "nowhere", "CXR-101", "no such folder or file").fix)
     (tmp_path / "preds.csv").write_text("a,b\n1,2\n")
-    assert "name the folder" in str(refused(tmp_path / "preds.csv", "CXR-120", "says by its path").fix)
+    assert "the folder that holds the model's" in str(
+        refused(tmp_path / "preds.csv", "CXR-120", "says by its path").fix
+    )
     assert "vindr_cxr" in str(refused(tmp_path, "CXR-120", "no file of predictions here says by its path").fix)
 
 

@@ -77,8 +77,8 @@ def no_model(where: str) -> CxrError:
         "CXR-120",
         "no file of predictions here says by its path which dataset its model was trained on",
         where=where,
-        fix=f"call the model's folder or file as its dataset: {', '.join(TRAINED_ON)} (a folder DATASET/SPLIT says what was tested; "
-        f"name the folder that holds the model's); {LAYOUTS}",
+        fix=f"call the model's folder or file after its dataset: {', '.join(TRAINED_ON)}; DATASET/SPLIT/best says only what was tested, "
+        f"so let --predictions name the folder that holds the model's; {LAYOUTS}",
     )
 
 
