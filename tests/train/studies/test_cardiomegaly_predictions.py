@@ -88,6 +88,15 @@ def test_files_of_no_model_are_said(predicted: Path) -> None:
     assert note in read_cases(predicted).notes
 
 
+def test_what_came_out_of_an_analysis_is_no_prediction(predicted: Path) -> None:
+    """`--predictions . --out case-study` a second time: figures/children_nih_cxr14.csv names a dataset too."""
+    before = digests(predicted)
+    (predicted / "case-study" / "figures").mkdir(parents=True)
+    for name in ("fpr_by_age.csv", "figures/children_nih_cxr14.csv"):
+        (predicted / "case-study" / name).write_text("a,b\n1,2\n")
+    assert digests(predicted) == before and find_files(predicted)[1] == []
+
+
 def test_whoever_is_healthy_has_no_finding_though_it_is_left_blank(tmp_path: Path) -> None:
     """As CheXpert's labeler writes it: No Finding 1, Cardiomegaly blank."""
     write_model(tmp_path, "chexpert")

@@ -16,6 +16,7 @@ from cxrdata.stages import sha256_file
 from cxrdata.wording import counted
 from cxrtrain.studies.case_study.design import TRAINED_ON
 
+TABLE = "fpr_by_age.csv"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 # Names of the datasets in the wild: ours, their aliases, and those of ped_vs_adults-cxr. Written here with `_` for any `-`.
 ALIASES = {
@@ -55,9 +56,10 @@ def find_files(folder: Path) -> tuple[list[File], list[str]]:
     if not folder.exists():
         raise CxrError("CXR-101", "there is no such folder or file", where=str(folder), fix="--predictions DIR")
     found, nobodys = [], []
+    earlier = {one.parent for one in folder.rglob(TABLE)} - {folder}  # what came out of earlier analyses
     for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
         told = path.relative_to(folder.parent if folder.is_file() else folder).as_posix()
-        if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
+        if not path.is_file() or not path.name.lower().endswith(SUFFIXES) or not earlier.isdisjoint(path.parents):
             continue
         blends = [float(one) for part in told.split("/") for one in _BLEND.findall(part)]
         trained_on, doubtful = _model(told)
