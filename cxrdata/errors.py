@@ -238,7 +238,25 @@ PROBLEMS: dict[str, Problem] = {
     "CXR-159": Problem(
         "weights not found", Exit.ENVIRONMENT, "Pretrained weights are not on this machine and cannot be fetched."
     ),
-    # 165 to 169: black boxes of noise editing
+    # 16x: noise editing; 165 to 169: its black boxes
+    "CXR-160": Problem(
+        "no noise", Exit.DATA, "The file of --noise is missing, or holds no array of numbers of a square image."
+    ),
+    "CXR-161": Problem(
+        "noise of another side",
+        Exit.USAGE,
+        "The noise is for images of another size than the experiment's; `--resample` brings it to theirs.",
+    ),
+    "CXR-162": Problem(
+        "a cell without images",
+        Exit.DATA,
+        "A part of the split has no image of a combination of disease and attribute that noise editing learns from, or is judged by.",
+    ),
+    "CXR-163": Problem(
+        "no gradients through a black box",
+        Exit.USAGE,
+        "The noise is to be fitted by gradients, and the backbone is behind an address or a function.",
+    ),
     "CXR-165": Problem(
         "black box does not answer",
         Exit.ENVIRONMENT,

@@ -42,7 +42,7 @@ CRITERIA = (
     ("disparate_impact_selection_ratio", "selection_rate", "ratio"),
     ("disparate_impact_tpr", "tpr", "1-ratio"),
 )
-_FORMS: dict[str, Callable[[Floats, Floats], Floats]] = {
+FORMS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "gap": lambda high, low: high - low,
     "ratio": lambda high, low: ratio(low, high),
     "1-ratio": lambda high, low: 1 - ratio(low, high),
@@ -90,7 +90,7 @@ class Compared:
 
     def row(self, name: str, form: str, high: int, low: int, *, group: int | None = None) -> dict[str, Any]:
         """A row of `form` of the values of two groups; group: the one the row is about, null for all."""
-        part, subject, combine = self.part, self.subject, _FORMS[form]
+        part, subject, combine = self.part, self.subject, FORMS[form]
         row = head(subject, part, group) | {"metric": name}
         estimate = float(combine(part.points[self.at, [high]], part.points[self.at, [low]])[0])
         if math.isnan(estimate):

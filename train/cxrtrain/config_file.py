@@ -53,10 +53,12 @@ _NOT_NEGATIVE = (
     "objective.step_size", "model.dropout", "heads.weight",
 )  # fmt: skip
 
+DNE = "dne-"  # how the files of noise editing are called
+
 
 def experiment_names() -> list[str]:
-    """The experiments that ship, by name."""
-    return sorted(path.stem for path in experiments_folder().glob("*.toml"))
+    """The experiments that ship, by name; those of `cxrdata dne` are of another kind (`cxrtrain.dne.experiments`)."""
+    return sorted(path.stem for path in experiments_folder().glob("*.toml") if not path.stem.startswith(DNE))
 
 
 def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
@@ -65,6 +67,8 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
     Raises CxrError: CXR-501 no such experiment or key, CXR-505 a value that does not fit.
     """
     path = experiments_folder() / f"{said}.toml"
+    if said.startswith(DNE) and path.is_file():
+        raise CxrError("CXR-501", f"{said!r} is no experiment of `cxrdata train`", fix=f"cxrdata dne run {said}")
     if not path.is_file():
         path = Path(said)
         if not path.is_file():
@@ -91,7 +95,7 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
 def _changed(content: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     changed = dict(deepcopy(content))
     for text in sets:
-        _set(changed, text)
+        set_value(changed, text)
     return changed
 
 
@@ -106,12 +110,12 @@ def _fits(content: Mapping[str, Any], sets: Sequence[str]) -> bool:
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> c.Experiment:
     """An experiment from the content of its file. Raises as `read_experiment` does."""
-    experiment: c.Experiment = _build(c.Experiment, content, "", where)
+    experiment: c.Experiment = build(c.Experiment, content, "", where)
     _check(experiment, where)
     return experiment
 
 
-def _set(content: dict[str, Any], text: str) -> None:
+def set_value(content: dict[str, Any], text: str) -> None:
     """Apply one `--set`."""
     import tomllib
 
@@ -144,7 +148,7 @@ def _set(content: dict[str, Any], text: str) -> None:
         table[parts[-1]] = parsed
 
 
-def _build(kind: type, content: Any, at: str, where: str) -> Any:  # noqa: ANN401
+def build(kind: type, content: Any, at: str, where: str) -> Any:  # noqa: ANN401
     """A dataclass from a TOML table, every key known and every value of its type."""
     if not isinstance(content, Mapping):
         raise CxrError(
@@ -177,7 +181,7 @@ def _value(hint: Any, value: Any, at: str, where: str) -> Any:  # noqa: ANN401, 
     if origin in (typing.Union, types.UnionType):
         return _value(next(one for one in arguments if one is not type(None)), value, at, where)
     if is_dataclass(hint):
-        return _build(typing.cast("type", hint), value, at, where)
+        return build(typing.cast("type", hint), value, at, where)
     if origin is tuple:
         several = arguments[-1] is Ellipsis
         if isinstance(value, list | tuple) and (several or len(value) == len(arguments)):
@@ -248,7 +252,7 @@ def _check_values(experiment: c.Experiment, where: str) -> None:
         first, last = said if isinstance(said, tuple) else (said, said)
         if not low <= first <= last <= high:
             fix = f"from {low:g} to {high:g}" + (", the lower first" if isinstance(said, tuple) else "")
-            raise CxrError("CXR-505", f"augment.{key} cannot be {_literal(said)}", where=where, fix=fix)
+            raise CxrError("CXR-505", f"augment.{key} cannot be {literal(said)}", where=where, fix=fix)
 
 
 def _check_floor(
@@ -288,24 +292,24 @@ def _check_head(head: c.HeadConfig, where: str) -> None:
 
 def to_toml(experiment: c.Experiment) -> str:
     """The whole experiment, defaults included, as TOML that `experiment_of` reads back to the same; null is left out."""
-    lines = [f"{key} = {_literal(getattr(experiment, key))}" for key in ("name", "title", "source")]
+    lines = [f"{key} = {literal(getattr(experiment, key))}" for key in ("name", "title", "source")]
     for one in fields(experiment):
         value = getattr(experiment, one.name)
         if is_dataclass(value):
-            lines += ["", f"[{one.name}]", *_table(value)]
+            lines += ["", f"[{one.name}]", *table_lines(value)]
     for head in experiment.heads:
-        lines += ["", "[[heads]]", *_table(head)]
+        lines += ["", "[[heads]]", *table_lines(head)]
     return "\n".join(lines) + "\n"
 
 
-def _table(value: Any) -> list[str]:  # noqa: ANN401
+def table_lines(value: Any) -> list[str]:  # noqa: ANN401
     pairs = [(one.name, getattr(value, one.name)) for one in fields(value)]
-    return [f"{key} = {_literal(said)}" for key, said in pairs if said is not None]
+    return [f"{key} = {literal(said)}" for key, said in pairs if said is not None]
 
 
-def _literal(value: Any) -> str:  # noqa: ANN401
+def literal(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_literal(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {literal(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_literal(one) for one in value) + "]"
+        return "[" + ", ".join(literal(one) for one in value) + "]"
     return json.dumps(value, ensure_ascii=False)  # TOML's texts, numbers and booleans are JSON's

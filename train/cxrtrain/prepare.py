@@ -43,7 +43,7 @@ def prepare(catalog: Catalog, experiment: Experiment, folder: Path, *, split: st
     name = split or data.split
     if name is None:
         raise CxrError("CXR-502", "the experiment names no split", where=experiment.name, fix="add --split NAME")
-    stored = _opened(catalog, name, data)
+    stored = opened_split(catalog, name, data)
     rows = _rows(stored)
     asked = _of_datasets(catalog, rows, data.datasets)
     targets = [targets_of(catalog, asked, head) for head in experiment.heads]
@@ -105,7 +105,7 @@ def bundle_of_frame(frame: pl.DataFrame, folder: Path, **about: Any) -> Bundle: 
     )
 
 
-def _opened(catalog: Catalog, name: str, data: DataConfig) -> Split:
+def opened_split(catalog: Catalog, name: str, data: DataConfig) -> Split:
     """The split. Where the experiment's own is missing, the fix is the command that makes it."""
     if data.made_by and name in data.made_by.split() and name not in split_names(catalog):
         raise CxrError("CXR-501", f"the catalog has no split {name!r} yet", fix=f"make it: {data.made_by}")

@@ -94,7 +94,7 @@ def probe_data(
         rows = [one[kept[one]] for one in rows]
     place = np.cumsum(kept) - 1
     narrowed = bundle.only(kept)
-    return ProbeData(narrowed, experiment, _patients(catalog, narrowed), *(place[one] for one in rows))
+    return ProbeData(narrowed, experiment, patients_of(catalog, narrowed), *(place[one] for one in rows))
 
 
 def _classes(catalog: Catalog, run: Run, attribute: str, split: str) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def _classes(catalog: Catalog, run: Run, attribute: str, split: str) -> tuple[st
     return tuple(group_order(catalog, attribute, values))
 
 
-def _patients(catalog: Catalog, bundle: Bundle) -> NDArray[np.int64]:
+def patients_of(catalog: Catalog, bundle: Bundle) -> NDArray[np.int64]:
     """Codes of the patients of a bundle's rows."""
     keys = pl.DataFrame({name: getattr(bundle, name) for name in KEY})
     known = catalog.table("images").select(*KEY, "patient_id").collect()

@@ -72,22 +72,22 @@ class Plan:
     def is_there(self, name: str) -> bool:
         return self.result(name).is_dir()
 
-    def wanted(self, only: str | None) -> list[str]:
-        """The stages to run, in order: all, or one and those before it that are not there. Raises CxrError CXR-501."""
+    def wanted(self, only: str | Sequence[str] | None) -> list[str]:
+        """The stages to run, in order: all, or one or some and those before them that are not there. Raises CxrError CXR-501."""
         if only is None:
             return list(self.stages)
-        if only not in self.stages:
+        needed = {only} if isinstance(only, str) else set(only)
+        for one in sorted(needed - set(self.stages)):
             known = list(self.stages)
             raise CxrError(
-                "CXR-501", f"there is no stage {only!r}{nearest(only, known)}", fix=f"stages: {', '.join(known)}"
+                "CXR-501", f"there is no stage {one!r}{nearest(one, known)}", fix=f"stages: {', '.join(known)}"
             )
-        needed = {only}
         for name in reversed(self.stages):
             if name in needed:
                 needed.update(one for one in self.stages[name].after if not self.is_there(one))
         return [name for name in self.stages if name in needed]
 
-    def table(self, only: str | None = None) -> pl.DataFrame:
+    def table(self, only: str | Sequence[str] | None = None) -> pl.DataFrame:
         """stage, state (`cached` or `to run`), after: what a run would do."""
         import polars as pl
 
@@ -99,7 +99,7 @@ class Plan:
 
     def run(
         self,
-        only: str | None = None,
+        only: str | Sequence[str] | None = None,
         *,
         tell: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
