@@ -29,7 +29,8 @@ from cxrdata.errors import CxrError
 from cxrdata.wording import counted
 
 AGE_BINS = (18.0, 25.0, 40.0, 60.0, 80.0, math.inf)
-_DECADE = 10.0
+DECADE = 10.0  # years that the odds ratio is of
+MEASURES = ("fpr_age_correlation", "fpr_age_odds_ratio")
 _LARGEST_LOG_ODDS = 100.0  # in ten years; beyond it classes are separated, and there is no slope
 
 
@@ -63,15 +64,12 @@ def age_trend(
     }  # fmt: skip
     if math.isnan(threshold):
         lacking = base | {"note": "undefined: no threshold: the calibration set lacks positives or negatives"}
-        return pl.DataFrame([lacking | {"metric": name} for name in _NAMES], schema=ROW_SCHEMA, orient="row")
+        return pl.DataFrame([lacking | {"metric": name} for name in MEASURES], schema=ROW_SCHEMA, orient="row")
     rows = [
         base | _correlation(subject, request, called, ages[known], scored.weights[known], who, edges),
         base | _slope(request, called, ages[known], scored.weights[known], who),
     ]
     return pl.DataFrame(rows, schema=ROW_SCHEMA, orient="row")
-
-
-_NAMES = ("fpr_age_correlation", "fpr_age_odds_ratio")
 
 
 def _correlation(
@@ -102,7 +100,7 @@ def _correlation(
         return _pearson(ratio(years, weight), ratio(wrong, weight))
 
     estimate = float(correlations(np.ones((1, k), np.int32))[0])
-    row: dict[str, Any] = {"metric": _NAMES[0]}
+    row: dict[str, Any] = {"metric": MEASURES[0]}
     if math.isnan(estimate):
         return row | {
             "note": f"undefined: fewer than three age bins with {request.min_cell} patients that have negatives, or the same FPR in all"
@@ -134,7 +132,7 @@ def _pearson(x: Floats, y: Floats) -> Floats:
 def _slope(
     request: AuditRequest, called: NDArray[np.bool_], ages: Floats, weights: Floats, who: NDArray[np.intp]
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"metric": _NAMES[1]}
+    row: dict[str, Any] = {"metric": MEASURES[1]}
     if called.all() or not called.any() or len(np.unique(ages)) < 2 or len(np.unique(who)) < 3:
         return row | {"note": "undefined: too few patients, one age, or all or no negatives called positive"}
     try:
@@ -142,7 +140,7 @@ def _slope(
     except ImportError as error:
         raise CxrError("CXR-604", "the age trend needs statsmodels", fix="pip install 'cxrdata[stats]'") from error
     order = np.argsort(who, kind="stable")
-    decades = (ages[order] - ages.mean()) / _DECADE
+    decades = (ages[order] - ages.mean()) / DECADE
     model = sm.GEE(
         called[order].astype(np.float64),
         sm.add_constant(decades),

@@ -79,18 +79,33 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
             )
     content, _ = read_toml(path)
     content.setdefault("name", path.stem)
-    changed = deepcopy(content)
-    for text in sets:
-        set_value(changed, text)
     try:
-        return experiment_of(changed, where=path.name)
+        return experiment_of(_changed(content, sets), where=path.name)
     except CxrError as error:
-        if sets:
+        if sets and error.where == path.name:
             experiment_of(content, where=path.name)  # the file's own mistakes are told as such
+            guilty = [at for at in range(len(sets)) if _fits(content, [*sets[:at], *sets[at + 1 :]])]
+            told = [sets[at] for at in guilty[-1:]] or sets
             raise CxrError(
-                error.code, error.problem, where=" ".join(f"--set {one}" for one in sets), fix=error.fix
+                error.code, error.problem, where=" ".join(f"--set {one}" for one in told), fix=error.fix
             ) from error
         raise
+
+
+def _changed(content: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    changed = dict(deepcopy(content))
+    for text in sets:
+        set_value(changed, text)
+    return changed
+
+
+def _fits(content: Mapping[str, Any], sets: Sequence[str]) -> bool:
+    """Whether this makes an experiment: then the value that was left out is the one that does not fit."""
+    try:
+        experiment_of(_changed(content, sets), where="")
+    except CxrError:
+        return False
+    return True
 
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> c.Experiment:

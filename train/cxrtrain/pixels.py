@@ -22,6 +22,7 @@ import torch
 from cxrdata.errors import CxrError
 from cxrdata.wording import counted
 from cxrtrain.bundle import Bundle
+from cxrtrain.frame import check_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,20 +44,7 @@ class PixelStore:
         """
         self.folder = folder
         self.manifest, index = _opened(folder)
-        if self.manifest["side"] != side:
-            raise CxrError(
-                "CXR-151",
-                f"the store holds images of {self.manifest['side']} pixels a side, and the experiment takes {side}",
-                where=str(folder),
-                fix=f"cxrdata images build --size {side} --out STORE, or --set data.side={self.manifest['side']}",
-            )
-        if fit is not None and self.manifest.get("fit", fit) != fit:
-            raise CxrError(
-                "CXR-151",
-                f"the store's images were made square by {self.manifest['fit']}, and the experiment takes {fit}",
-                where=str(folder),
-                fix=f"cxrdata images build --size {side} --fit {fit} --out STORE, or --set data.fit={self.manifest['fit']}",
-            )
+        check_frame(self.manifest, folder, side=side, fit=fit)
         self.side = side
         self._files = [entry["file"] for entry in self.manifest["shards"]]
         self._maps: list[NDArray[np.uint8] | None] = [None] * len(self._files)

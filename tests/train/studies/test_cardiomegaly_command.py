@@ -87,7 +87,19 @@ def test_found_again_and_run_anew(command: Command, predicted: Path, tmp_path: P
     code, out, _ = command(*arguments, *QUICK, "--dry-run", "--format", "csv")
     assert out == "stage,state,after\nanalyse,to run,\nreport,to run,analyse\n"
     assert (tmp_path / "out" / "fpr_by_age.csv").read_bytes() == first  # a dry run changes nothing
-    assert command(*arguments, *QUICK, "--only", "analyse")[2].splitlines() == ["analyse: done"]
+    (tmp_path / "out" / "mine.html").touch()
+    code, out, err = command(*arguments, *QUICK, "--only", "analyse")
+    # The old page does not stand beside the new table.
+    removed = [
+        f"{name}: of an earlier result of the stage report, removed"
+        for name in ("report.html", "published.csv", "figures")
+    ]
+    assert err.splitlines() == ["analyse: done", *removed]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *(Path(line).name for line in out.splitlines()),
+        "mine.html",
+        "stages",
+    }
     assert (tmp_path / "out" / "fpr_by_age.csv").read_bytes() != first
     assert set(pl.read_csv(tmp_path / "out" / "fpr_by_age.csv")["rules"]) == {"careful"}
 
@@ -108,11 +120,36 @@ def test_a_stage_that_fails_leaves_nothing_half_done(
     assert command(*arguments)[2].splitlines() == ["analyse: found", "report: done"]
 
 
+def test_an_option_without_a_meaning_is_refused(command: Command, tmp_path: Path) -> None:
+    asked = {
+        "--predictions": (
+            "--models",
+            "nih",
+            "--blends",
+            "0.5",
+            "--set",
+            "loop.epochs=1",
+            "--norms",
+            "n",
+            "--data-seed",
+            0,
+        ),
+        "--data": ("--store", "s", "-c", "cat"),
+        "--store": ("--norms", "n", "--data-seed", 9),
+    }
+    given = {"--predictions": tmp_path, "--data": "synthetic", "--store": tmp_path}
+    for option, others in asked.items():
+        for at in range(0, len(others), 2):
+            code, _, err = command(option, given[option], "--out", tmp_path, *others[at : at + 2], "--dry-run")
+            said = str(others[at]).replace("-c", "--catalog") if others[at] == "-c" else others[at]
+            assert (code, f"leave out {said}" in err) == (2, True), err
+
+
 def test_errors_come_as_blocks(command: Command, tmp_path: Path) -> None:
     code, _, err = command("--out", tmp_path)
     assert (code, err.splitlines()[0]) == (2, "error CXR-502: nothing says what to train on")
     code, _, err = command("--predictions", tmp_path / "no", "--out", tmp_path)
-    assert (code, err.splitlines()[0]) == (3, "error CXR-101: this folder does not exist")
+    assert (code, err.splitlines()[0]) == (3, "error CXR-101: there is no such folder or file")
     write_model(tmp_path / "preds", "nih_cxr14")
     code, _, err = command("--predictions", tmp_path / "preds", "--out", tmp_path, "--only", "analyze")
     assert code == 2

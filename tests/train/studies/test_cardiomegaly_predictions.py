@@ -10,8 +10,9 @@ from study_predictions import calibration_rows, healthy_rows, row, write, write_
 
 from cxrdata.errors import CxrError
 from cxrtrain.studies.case_study.analyse import analyse
+from cxrtrain.studies.case_study.files import digests, find_files
 from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.predictions import digests, find_files, read_cases
+from cxrtrain.studies.case_study.predictions import read_cases
 
 QUICK = Wish(bootstrap=0, min_cell=1)
 
@@ -45,12 +46,80 @@ def refused(folder: Path, code: str, match: str) -> CxrError:
         ("hm-1.0/age-bias-vindr/predictions.age-bias.parquet", "vindr_cxr", 1.0),
         ("padchest.hm-0.5.csv", "padchest", 0.5),
         ("vindr.parquet", "vindr_cxr", 0.0),
+        ("exp_cardiomegaly-pad_chest-convnext/nih_cxr18/test_peds/best/predictions.csv", "padchest", 0.0),
+        ("age-bias-vindr-cxr/predictions.csv", "vindr_cxr", 0.0),
+        ("nih_cxr18/nih_cxr18/test_peds/best/predictions.csv", "nih_cxr14", 0.0),
+        ("pediatric_vindr_pcxr/exp_cardiomegaly-nih-convnext/preds.csv", "nih_cxr14", 0.0),
     ],
 )
 def test_the_path_names_model_and_blend(tmp_path: Path, path: str, trained_on: str, blend: float) -> None:
     ours(tmp_path, path)
-    (found,) = find_files(tmp_path)
+    (found,), _ = find_files(tmp_path)
     assert (found.told, found.trained_on, found.blend) == (path, trained_on, blend)
+
+
+def test_a_model_of_unknown_source_is_not_named_after_what_it_was_tested_on(tmp_path: Path) -> None:
+    """One model on all five datasets must not be taken for four models, each tested on its own."""
+    for dataset in ("vindr_cxr", "nih_cxr14", "padchest", "chexpert"):
+        made = write(tmp_path / "a", dataset, healthy_rows(dataset, "test_healthy_adult", {"50": (2, 1)}))
+        place = tmp_path / "inf" / "exp_cardiomegaly-mimic-convnext" / made.relative_to(tmp_path / "a" / made.parts[-5])
+        place.parent.mkdir(parents=True)
+        made.rename(place)
+    told = "exp_cardiomegaly-mimic-convnext/chexbert/test_healthy_adult/best/predictions.csv"
+    assert refused(tmp_path / "inf", "CXR-120", "which dataset its model was trained on").where == told
+    # The model's own folder, and folders without `best`, which the files alone can tell.
+    refused(tmp_path / "inf" / "exp_cardiomegaly-mimic-convnext", "CXR-120", "which dataset its model was trained on")
+    for path in list((tmp_path / "inf").rglob("predictions.csv")):
+        path.rename(path.parent.parent / "predictions.csv")
+    where = refused(tmp_path / "inf", "CXR-120", "which dataset its model was trained on").where
+    assert where == "exp_cardiomegaly-mimic-convnext/chexbert"
+
+
+def test_one_file_may_hold_all(predicted: Path, tmp_path: Path) -> None:
+    whole = pl.concat([pl.read_csv(path, infer_schema=False) for path in predicted.rglob("*.csv")])
+    whole.write_csv(tmp_path / "age-bias-vindr.csv")
+    assert read_cases(tmp_path / "age-bias-vindr.csv").frame.equals(read_cases(predicted).frame)
+
+
+def test_files_of_no_model_are_said(predicted: Path) -> None:
+    ours(predicted, "exp_cardiomegaly-mimic/nih_cxr18/test_peds/best/predictions.csv")
+    ours(predicted, "metrics.csv")
+    note = "2 files whose path names no model, left out, such as exp_cardiomegaly-mimic/nih_cxr18/test_peds/best/predictions.csv"
+    assert note in read_cases(predicted).notes
+
+
+def test_what_came_out_of_an_analysis_is_no_prediction(predicted: Path) -> None:
+    """`--predictions . --out case-study` a second time: figures/children_nih_cxr14.csv names a dataset too."""
+    before = digests(predicted)
+    (predicted / "case-study" / "figures").mkdir(parents=True)
+    for name in ("fpr_by_age.csv", "figures/children_nih_cxr14.csv"):
+        (predicted / "case-study" / name).write_text("a,b\n1,2\n")
+    assert digests(predicted) == before and find_files(predicted)[1] == []
+
+
+def test_whoever_is_healthy_has_no_finding_though_it_is_left_blank(tmp_path: Path) -> None:
+    """As CheXpert's labeler writes it: No Finding 1, Cardiomegaly blank."""
+    write_model(tmp_path, "chexpert")
+    rows = [one | ({} if one["Cardiomegaly"] else {"Cardiomegaly": None}) for one in calibration_rows("chexpert")]
+    write(tmp_path, "chexpert", rows)
+    assert analyse(read_cases(tmp_path), QUICK).thresholds["n"].to_list() == [60, 60]
+    facts = {
+        "split": ["calibration"],
+        "cardiomegaly": pl.Series([None], dtype=pl.Int64),
+        "healthy": [1],
+        "age_years": [50],
+    }
+    ours(tmp_path / "ours", "vindr.csv", **facts)
+    assert read_cases(tmp_path / "ours").frame["positive"].to_list() == [False]
+
+
+def test_what_is_said_to_be_healthy_and_ill_is_neither_and_counted(predicted: Path) -> None:
+    both = [row("vindr_cxr", "test_healthy_adult", f"both-{at}", "50", 0.9) | {"Cardiomegaly": 1} for at in range(3)]
+    write(predicted, "vindr_cxr", [*healthy_rows("vindr_cxr", "test_healthy_adult", {"50": (20, 2)}), *both])
+    cases = read_cases(predicted)
+    assert "3 images said to be healthy and to have cardiomegaly, left out" in cases.notes
+    found = analyse(cases, QUICK).details.filter(subset="healthy_adults", rules="careful", age_low=40.0)
+    assert found.select("n", "n_positive").rows() == [(20, 2)]
 
 
 def test_their_rows_are_read_as_they_mean_them(tmp_path: Path) -> None:
@@ -113,8 +182,11 @@ def test_files_are_told_apart_by_their_content(predicted: Path) -> None:
 
 
 def test_no_folder_and_no_model(tmp_path: Path) -> None:
-    assert "--predictions" in str(refused(tmp_path / "nowhere", "CXR-101", "does not exist").fix)
+    assert "--predictions" in str(refused(tmp_path / "nowhere", "CXR-101", "no such folder or file").fix)
     (tmp_path / "preds.csv").write_text("a,b\n1,2\n")
+    assert "the folder that holds the model's" in str(
+        refused(tmp_path / "preds.csv", "CXR-120", "says by its path").fix
+    )
     assert "vindr_cxr" in str(refused(tmp_path, "CXR-120", "no file of predictions here says by its path").fix)
 
 
@@ -148,7 +220,8 @@ def test_scores_that_are_none(tmp_path: Path) -> None:
     refused(tmp_path / "a", "CXR-122", "1.5 is called a probability")
     rows = calibration_rows("vindr_cxr")
     write(tmp_path / "b", "vindr_cxr", [rows[0] | {"class_probs": "broken"}, *rows[1:]])
-    assert "predictions.csv:2" in str(refused(tmp_path / "b", "CXR-121", "no JSON list").where)
+    told = "exp_cardiomegaly-vindr_cxr-mixup-imb_sampler/vindr_cxr/test_adult_calib/best/predictions.csv:2"
+    assert str(refused(tmp_path / "b", "CXR-121", "no JSON list").where).startswith(told)
 
 
 def test_an_image_predicted_twice(predicted: Path) -> None:

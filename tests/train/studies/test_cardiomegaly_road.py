@@ -120,6 +120,9 @@ def test_what_is_missing_is_said(tmp_path: Path, command: Callable[..., tuple[in
     assert (code, err.splitlines()[0]) == (1, "error CXR-148: there is no finished image store here")
     code, _, err = command("--data", "synthetic", "--predictions", tmp_path, "--out", tmp_path)
     assert code == 2
+    for change, problem in (("loop.nope=3", "CXR-501"), ("loop.epochs=many", "CXR-505")):
+        code, _, err = command("--data", "synthetic", "--set", change, "--out", tmp_path, "--dry-run")
+        assert (code, problem in err, f"  at:  --set {change}\n" in err) == (2, True, True), err  # not the study's own
     for blends in ("none", "0,2", "nan"):
         code, _, err = command("--data", "synthetic", "--blends", blends, "--out", tmp_path)
         assert (code, f"--blends are numbers from 0 to 1, not {blends!r}" in err) == (2, True)

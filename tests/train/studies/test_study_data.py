@@ -13,7 +13,8 @@ from chexnet_catalog import make_catalog
 
 import cxrdata
 from cxrdata.errors import CxrError
-from cxrtrain.studies.case_study.road import Road, models_of
+from cxrtrain.studies.case_study.fpr import Wish
+from cxrtrain.studies.case_study.road import Road, models_of, plan_of_road
 from cxrtrain.studies.data import SplitWish, StudyData
 
 Command = Callable[..., tuple[int, str, str]]
@@ -78,15 +79,37 @@ def test_what_is_lacking_is_said_before_anything_is_made(own: StudyData) -> None
     with pytest.raises(CxrError, match="the catalog lacks what is trained on: padchest") as caught:
         road.data.inputs()
     assert caught.value.code == "CXR-501"
-    assert str(caught.value.fix).endswith("or train on what this one has: nih_cxr14")
+    assert str(caught.value.fix).endswith("or train on what this one has: --models nih_cxr14")
     for store, code in ((None, "CXR-502"), (Path("no"), "CXR-148")):
         with pytest.raises(CxrError) as caught:
             StudyData((WISH,), catalog=own.catalog, store=store).inputs()
         assert caught.value.code == code
 
 
+def test_a_store_of_another_size_is_refused_while_planning(own: StudyData, tmp_path: Path) -> None:
+    road = Road(catalog=own.catalog, store=own.store, models=("nih_cxr14",))
+    with pytest.raises(
+        CxrError, match="the store holds images of 32 pixels a side, and the experiment takes 224"
+    ) as caught:
+        plan_of_road(tmp_path, road, Wish())
+    assert caught.value.code == "CXR-151"
+    fits = Road(catalog=own.catalog, store=own.store, models=("nih_cxr14",), sets=("data.side=32",))
+    assert plan_of_road(tmp_path, fits, Wish()).table()["stage"].to_list()[0] == "train-nih_cxr14"
+
+
 def test_a_misspelt_stage_makes_no_split(own: StudyData, command: Command, tmp_path: Path) -> None:
-    asked = ("-c", own.catalog, "--store", own.store, "--models", "nih", "--out", tmp_path / "out")
+    asked = (
+        "-c",
+        own.catalog,
+        "--store",
+        own.store,
+        "--set",
+        "data.side=32",
+        "--models",
+        "nih",
+        "--out",
+        tmp_path / "out",
+    )
     code, _, err = command(*asked, "--only", "trian-nih_cxr14")
     assert (code, "there is no stage 'trian-nih_cxr14'; did you mean train-nih_cxr14" in err) == (2, True), err
     assert own.catalog is not None

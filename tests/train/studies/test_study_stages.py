@@ -90,6 +90,19 @@ def test_a_dry_run_touches_nothing(road: Road) -> None:
     assert not road.folder.exists()
 
 
+def test_what_is_published_is_of_one_result(road: Road, tmp_path: Path) -> None:
+    out, wanted = tmp_path / "out", {"b": ("said",), "d": ("said_d",), "z": ("said_z",)}
+    out.mkdir()
+    (out / "said_d").touch()  # somebody's own: no stage d ever made a file of that name
+    road.run()
+    said: list[str] = []
+    assert road.plan().publish(out, wanted, said.append) == [out / "said"]
+    road.inputs["b"] = 1
+    assert road.plan().publish(out, wanted, said.append) == []
+    assert said == ["said: of an earlier result of the stage b, removed"]
+    assert [path.name for path in out.iterdir()] == ["said_d"]
+
+
 def test_an_unknown_stage_is_named_with_those_that_are(road: Road) -> None:
     with pytest.raises(CxrError, match="there is no stage 'e'") as caught:
         road.run("e")

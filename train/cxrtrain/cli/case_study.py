@@ -17,7 +17,7 @@ def case_study() -> None:
 
 
 @case_study.command(epilog=example("cxrdata case-study cardiomegaly --predictions inference --out case-study"))
-@study_options(bootstrap=12_000, seed=42)
+@study_options(bootstrap=12_000, seed=42, road_only=("models", "blends"))
 @click.option("--models", metavar=NAMES, help="Train on these datasets only.")
 @click.option("--blends", default="0,0.25,0.5,0.75,1", show_default=True, help="Of histogram matching, to predict at.")
 @click.option("--split", default="age-bias", show_default=True, help="The catalog's split; made where it is not there.")

@@ -15,7 +15,7 @@ from cxrtrain.cli.study_options import Asked, carry_out, study_options
     short_help="Fourteen findings of NIH ChestX-ray14, by sex, age and view.",
     epilog=example("cxrdata study chexnet --predictions preds.csv -c cxr-catalog --out chexnet"),
 )
-@study_options(bootstrap=2000, seed=0)
+@study_options(bootstrap=2000, seed=0, road_only=("pictures",))
 @click.option(
     "--order", type=click.Path(path_type=Path, dir_okay=False), help="Keyed file whose rows positional --predictions follow."
 )  # fmt: skip

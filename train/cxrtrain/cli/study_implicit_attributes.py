@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     short_help="Race in what models of disease have learnt.",
     epilog=example("cxrdata study implicit-attributes --data synthetic --out implicit-attributes"),
 )
-@study_options(bootstrap=2000, seed=0)
+@study_options(bootstrap=2000, seed=0, road_only=("images_per_patient", "origins", "freeze", "criterion", "draws"))
 @click.option(
     "--order",
     type=click.Path(path_type=Path, dir_okay=False),

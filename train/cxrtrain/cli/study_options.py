@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cxrdata.cli.options import FORMATS, catalog_option, quiet_option
 from cxrdata.cli.output import emit, progress, remark, tell_of
@@ -49,17 +50,17 @@ class Asked:
         return self.out / "stages"
 
 
-def study_options(*, bootstrap: int, seed: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the common options; it gets `asked` and its own. bootstrap, seed: the study's defaults."""
+def study_options(
+    *, bootstrap: int, seed: int, road_only: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the common options; it gets `asked` and its own. bootstrap, seed: the study's defaults. road_only:
+    parameters of its own that mean nothing to --predictions."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def call(*, data: str | None, min_cell: int | None, **values: Any) -> None:  # noqa: ANN401 - click's
             own = {name: values.pop(name) for name in list(values) if name not in Asked.__dataclass_fields__}
-            if values["predictions"] is not None and (data or values["store"]):
-                raise CxrError(
-                    "CXR-502", "--predictions are there already: nothing is trained", fix="leave --data and --store out"
-                )
+            _check_meaning(road_only)
             cells = min_cell or (1 if data else MIN_CELL)
             command(asked=Asked(synthetic=data is not None, min_cell=cells, **values), **own)
 
@@ -68,6 +69,28 @@ def study_options(*, bootstrap: int, seed: int) -> Callable[[Callable[..., None]
         return call
 
     return decorate
+
+
+def _check_meaning(road_only: Sequence[str]) -> None:
+    """Raises CxrError CXR-502 where an option was given that would change nothing."""
+    context = click.get_current_context()
+    given = {
+        one.name: one.opts[-1]
+        for one in context.command.params
+        if one.name and context.get_parameter_source(one.name) is not ParameterSource.DEFAULT
+    }
+
+    def refuse(names: Sequence[str], problem: str) -> None:
+        if said := [given[one] for one in names if one in given]:
+            raise CxrError("CXR-502", problem, fix=f"leave out {', '.join(said)}")
+
+    if "predictions" in given:
+        trains = ("data", "store", "sets", "norms", "data_seed", *road_only)
+        refuse(trains, "--predictions are there already: nothing is trained")
+    elif "data" in given:
+        refuse(("store", "catalog"), "--data synthetic makes a catalog and a store of its own")
+    else:
+        refuse(("norms", "data_seed"), "this is of --data synthetic, and no phantoms are drawn")
 
 
 def _options(bootstrap: int, seed: int) -> list[Callable[[Any], Any]]:
@@ -149,5 +172,5 @@ def carry_out(
         if asked.synthetic:
             remark(SYNTHETIC, quiet=asked.quiet)
         plan.run(asked.only, tell=tell, say=lambda text: remark(text, quiet=asked.quiet))
-    for path in plan.publish(asked.out, outputs):
+    for path in plan.publish(asked.out, outputs, lambda text: remark(text, quiet=asked.quiet)):
         click.echo(str(path))

@@ -9,6 +9,7 @@ into the keys of the stages that read them, and splits that the catalog lacks ar
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 
 from cxrdata.errors import CxrError
 from cxrdata.stages import sha256_file
+from cxrtrain.config import DataConfig
+from cxrtrain.frame import check_frame
 from cxrtrain.studies.commands import run_command
 from cxrtrain.studies.stages import Stage, Work
 
@@ -56,7 +59,7 @@ class Phantoms:
 @dataclass(frozen=True)
 class StudyData:
     """phantoms: draw the data; else `catalog` and `store` are one's own. where: the images that a store of phantoms holds.
-    needs: datasets without which there is nothing to train on."""
+    needs: datasets without which there is nothing to train on; chosen_by: the option that names them, if there is one."""
 
     splits: tuple[SplitWish, ...]
     where: str | None = None
@@ -64,6 +67,7 @@ class StudyData:
     catalog: Path | None = None
     store: Path | None = None
     needs: tuple[str, ...] = ()
+    chosen_by: str | None = None
 
     @property
     def before(self) -> tuple[str, ...]:
@@ -99,8 +103,10 @@ class StudyData:
             held = opened.manifest["datasets"]
             if lacking := [one for one in self.needs if one not in held]:
                 problem = f"the catalog lacks what is trained on: {', '.join(lacking)}"
-                rest = ", ".join(one for one in self.needs if one in held)
-                fix = "build a catalog that has it" + (f", or train on what this one has: {rest}" if rest else "")
+                rest = ",".join(one for one in self.needs if one in held)
+                fix = "build a catalog that has it"
+                if rest and self.chosen_by:
+                    fix += f", or train on what this one has: {self.chosen_by} {rest}"
                 raise CxrError("CXR-501", problem, where=opened.folder.path.name, fix=fix)
             # Of a split that is still to be made, what it will be made by.
             splits = {}
@@ -108,6 +114,13 @@ class StudyData:
                 made = opened.folder.splits / wish.name / "manifest.json"
                 splits[wish.name] = sha256_file(made) if made.is_file() else wish.words(held)
             return {"catalog": opened.build.build_id, "splits": splits, "store": sha256_file(manifest)}
+
+    def check_store(self, experiment: DataConfig) -> None:
+        """Whether an experiment can read a store of one's own; that there is one, `inputs` says. Raises CxrError CXR-151: it is
+        of another size or fit."""
+        if self.phantoms is None and self.store is not None and (manifest := self.store / "manifest.json").is_file():
+            about = json.loads(manifest.read_text(encoding="utf-8"))
+            check_frame(about, self.store, side=experiment.side, fit=experiment.fit)
 
     def make_splits(self, say: Callable[[str], None] = lambda _: None) -> None:
         """In a catalog of one's own, the splits that it lacks. One of that name that is there is taken as it is."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cxrtrain.config_file import read_experiment
 from cxrtrain.studies.commands import run_command
 from cxrtrain.studies.data import StudyData
 from cxrtrain.studies.stages import Stage, Work
@@ -23,7 +24,12 @@ def train_stage(
     backbone_alone: bool = False,
 ) -> Stage:
     """`train-NAME`, whose result holds the run (`run_of`). sets: `--set` values. weights_of: the model whose best weights it
-    begins from, its heads too unless `backbone_alone`. Interrupted, it goes on from its last checkpoint."""
+    begins from, its heads too unless `backbone_alone`. Interrupted, it goes on from its last checkpoint.
+
+    Raises CxrError, all before anything is made: those of `read_experiment`, of `StudyData.inputs` and `check_store`.
+    """
+    inputs = data.inputs()
+    data.check_store(read_experiment(experiment, sets).data)
 
     def work(on: Work) -> None:
         from cxrtrain.run_folder import open_run
@@ -39,7 +45,7 @@ def train_stage(
         shutil.move(run, on.folder / RUN)
 
     after = (*data.before, *((f"train-{weights_of}",) if weights_of else ()))
-    return Stage(f"train-{name}", work, after, {"sets": list(sets), "experiment": experiment, **data.inputs()})
+    return Stage(f"train-{name}", work, after, {"sets": list(sets), "experiment": experiment, **inputs})
 
 
 def run_of(on: Work, name: str) -> Path:

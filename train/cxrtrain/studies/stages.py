@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CACHED, TO_RUN = "cached", "to run"
 _SCRATCH = "scratch"
+_ANY_KEY = "[0-9a-f]" * 24
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,12 @@ class Plan:
             say(f"{name}: {'found' if found else 'done'}")
         return done
 
-    def publish(self, out: Path, wanted: Mapping[str, Sequence[str]]) -> list[Path]:
-        """Copy what is finished to where it was asked for, and say what that is. wanted: files and folders of each stage, of
-        stages that this plan may lack too."""
+    def publish(
+        self, out: Path, wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = lambda _: None
+    ) -> list[Path]:
+        """Copy what is finished to where it was asked for, and give what that is. wanted: files and folders of each stage, of
+        stages that this plan may lack too. What an earlier result left there goes first, so that no folder holds two results."""
+        self._clear(out, wanted, say)
         written = []
         for stage, names in wanted.items():
             for name in names if stage in self.stages and self.is_there(stage) else ():
@@ -136,6 +140,19 @@ class Plan:
                     continue
                 written.append(place)
         return written
+
+    def _clear(self, out: Path, wanted: Mapping[str, Sequence[str]], say: Callable[[str], None]) -> None:
+        """Remove what is in `out` of other results of the stages: only names that one of them holds, so nobody's own files."""
+        now = [(stage, self.result(stage)) for stage in wanted if stage in self.stages and self.is_there(stage)]
+        kept = {name for stage, result in now for name in wanted[stage] if (result / name).exists()}
+        for stage, names in wanted.items():
+            earlier = [one for one in self.folder.glob(f"{stage}-{_ANY_KEY}") if (stage, one) not in now]
+            for name in names:
+                place = out / name
+                if name in kept or not place.exists() or not any((one / name).exists() for one in earlier):
+                    continue
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
+                say(f"{name}: of an earlier result of the stage {stage}, removed")
 
 
 @cache

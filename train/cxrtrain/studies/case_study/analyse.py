@@ -17,6 +17,7 @@ from cxrdata.wording import counted
 from cxrtrain.studies.case_study import design
 from cxrtrain.studies.case_study.beyond import SENSITIVITY, TREND_REPLICATES, TRENDS, scored, sensitivity, trends
 from cxrtrain.studies.case_study.design import ADULT_TEST, CALIBRATION, CAREFUL, CHILD_TEST, bins_of
+from cxrtrain.studies.case_study.files import TABLE
 from cxrtrain.studies.case_study.fpr import COLUMNS, DETAILS, Wish, fpr_rows, place
 from cxrtrain.studies.case_study.predictions import Cases
 
@@ -48,7 +49,7 @@ class Analysis:
         """Write every table, and the notes."""
         for name in _TABLES:
             getattr(self, name).write_csv(folder / f"{name}.csv")
-        self.fpr_by_age.write_csv(folder / "fpr_by_age.csv")
+        self.fpr_by_age.write_csv(folder / TABLE)
         said = {"notes": self.notes, "synthetic": self.synthetic}
         (folder / _NOTES).write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -12,7 +12,10 @@ from cxrdata.report.figure import Figure, require_altair
 from cxrdata.report.theme import SHAPES, colour
 from cxrtrain.studies.case_study.analyse import Analysis
 from cxrtrain.studies.case_study.design import (
+    ADULT_TEST,
     ADULTS,
+    CAREFUL,
+    CHILD_TEST,
     CHILDREN,
     INFANTS,
     NAMES,
@@ -21,12 +24,17 @@ from cxrtrain.studies.case_study.design import (
     TRAINED_ON,
     YOUNG,
     Bin,
+    bins_of,
 )
 
 _PANEL, _HEIGHT = 300, 170
 _ASIDE = 0.014
 _RATE = "False positive rate"
-_BARS = "Bars are 95 % intervals; the numbers on top are healthy images. Bins of too few patients are not drawn."
+_LINE = 11  # pixels of a line of counts
+_BARS = (
+    "Bars are 95 % intervals. The numbers on top are healthy images, in a line for each colour where they are not the same. "
+    "Ages without a mark have no images, or too few patients to be shown."
+)
 
 
 def case_study_figures(analysis: Analysis) -> list[Figure]:
@@ -66,12 +74,12 @@ def _shown(rows: pl.DataFrame) -> pl.DataFrame:
 def _by_age(
     table: pl.DataFrame, *, part: str, order: Sequence[str], title: str, ages: Sequence[str], part_title: str
 ) -> Any:  # noqa: ANN401
-    """Rates by age with intervals, one colour and shape a `part`, and the number of images above each age."""
+    """Rates by age with intervals, one colour and shape a `part`, and the numbers of images above each age."""
     import altair as alt
 
     many = len(order) > 1
     base = alt.Chart(table).encode(
-        x=alt.X("ages:N", sort=list(ages), title="Age in years", axis=alt.Axis(labelAngle=0)),
+        x=_ages_axis(ages),
         color=alt.Color(f"{part}:N", title=part_title, sort=list(order), scale=categories(order)) if many else alt.value(colour("blue")),
     )  # fmt: skip
     if many:
@@ -87,14 +95,41 @@ def _by_age(
         shapes = alt.Scale(domain=list(order), range=[SHAPES[at] for at in range(len(order))])
         shape = {"shape": alt.Shape(f"{part}:N", title=part_title, sort=list(order), scale=shapes)}
     points = base.mark_point(filled=True, opacity=1, size=40).encode(y=alt.Y("fpr:Q"), tooltip=tooltip, **shape)
-    counts = (
-        alt.Chart(table.group_by("ages", maintain_order=True).agg(pl.col("n").max()))
-        .mark_text(fontSize=9, color=colour("quiet"), baseline="bottom")
-        .encode(x=alt.X("ages:N", sort=list(ages)), y=alt.YValue(-2), text=alt.Text("n:Q", format=",~"))  # type: ignore[no-untyped-call]
-    )
     width = max(_PANEL, 30 * len(ages))
-    heading = alt.Title(title, fontSize=12, fontWeight="normal", offset=16)
-    return alt.layer(bars, points, counts).properties(width=width, height=_HEIGHT, title=heading)
+    heading = alt.Title(title, fontSize=12, fontWeight="normal", offset=8)
+    counts = _counts(table, part=part, order=order, ages=ages)
+    return alt.layer(bars, points, *counts).properties(width=width, height=_HEIGHT, title=heading)
+
+
+def _ages_axis(ages: Sequence[str]) -> Any:  # noqa: ANN401
+    import altair as alt
+
+    scale = alt.Scale(domain=list(ages))
+    return alt.X("ages:N", sort=list(ages), title="Age in years", axis=alt.Axis(labelAngle=0), scale=scale)
+
+
+def _counts(table: pl.DataFrame, *, part: str, order: Sequence[str], ages: Sequence[str]) -> list[Any]:
+    """The numbers of images on top: in one line where all parts have the same, else in a line a part, in its colour."""
+    import altair as alt
+
+    def line(own: pl.DataFrame, at: int, ink: str) -> Any:  # noqa: ANN401
+        marks = alt.Chart(own.select("ages", "n")).mark_text(fontSize=9, color=ink, baseline="bottom")
+        height: Any = alt.YValue(-2 - _LINE * at)  # type: ignore[no-untyped-call]
+        return marks.encode(x=_ages_axis(ages), y=height, text=alt.Text("n:Q", format=",~"))
+
+    if table.group_by("ages").agg(pl.col("n").n_unique())["n"].max() == 1:
+        return [line(table.unique("ages", maintain_order=True), 0, colour("quiet"))]
+    inks = categories(order).range
+    parts = [(one, inks[order.index(one)]) for one in reversed(order) if one in table[part]]  # the first stands on top
+    return [line(table.filter(pl.col(part) == one), at, ink) for at, (one, ink) in enumerate(parts)]
+
+
+def _axis_of(ages: pl.Series) -> list[str]:
+    """All bins from the first to the last that has anything: an age that nobody has keeps its place."""
+    part = CHILD_TEST if ages.str.contains(r"^\d+$").all() else ADULT_TEST
+    names = [one.name for one in bins_of(part, CAREFUL)]
+    places = [names.index(one) for one in ages.unique()]
+    return names[min(places) : max(places) + 1]
 
 
 def _panels(
@@ -105,7 +140,7 @@ def _panels(
     there = [one for one in panels if one in table[by]]
     if not there:
         return
-    ages = table.select("ages").unique().sort(pl.col("ages").str.extract(r"^(\d+)").cast(pl.Int64))["ages"].to_list()
+    ages = _axis_of(table["ages"])
     known = [one for one in order if one in table[part]]
     charts = [
         _by_age(

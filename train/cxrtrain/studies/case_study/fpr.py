@@ -17,6 +17,7 @@ from cxrdata.small_cells import MIN_CELL
 from cxrdata.wording import counted
 from cxrtrain.studies.case_study import design
 from cxrtrain.studies.case_study.design import ADULT_TEST, CAREFUL, CHILD_TEST, PUBLISHED, Bin, bins_of
+from cxrtrain.studies.case_study.masking import mask_rows
 from cxrtrain.studies.case_study.rates import rates_by_image, rates_by_patient
 
 # CONTRACT §7, to the letter. n: healthy images judged; n_positive: those of them that the model calls positive.
@@ -31,7 +32,7 @@ Chosen = dict[tuple[str, str, float], float]  # (trained_on, rules, blend) -> th
 
 @dataclass(frozen=True)
 class Wish:
-    """What to compute. rules: of `design.RULES`. min_cell: a bin of fewer patients is masked; 1 masks none."""
+    """What to compute. rules: of `design.RULES`. min_cell: a rate of fewer patients is masked; 1 masks none."""
 
     rules: tuple[str, ...] = design.RULES
     bootstrap: int = design.REPLICATES
@@ -76,7 +77,7 @@ def fpr_rows(healthy: pl.DataFrame, chosen: Chosen, wish: Wish, tell: Callable[[
                         base | {"subset": subset} | row
                         for row in (make(one, str(part), wish, whole=whole) if own else [])
                     ]
-    details = pl.DataFrame([_masked(row, wish) for row in rows], schema=DETAILS, orient="row")
+    details = pl.DataFrame(mask_rows(rows, wish.min_cell), schema=DETAILS, orient="row")
     order = {name: at for at, name in enumerate(design.DATASETS)}
     ranked = [pl.col(name).replace_strict(order) for name in ("trained_on", "dataset")]
     return details.sort(*ranked, "subset", "rules", "blend", "age_low", nulls_last=False)
@@ -167,17 +168,20 @@ def _published(group: _Together, part: str, wish: Wish, *, whole: bool) -> Itera
     bins = bins_of(part, PUBLISHED)
     where = place(group.images, bins, PUBLISHED)
     n = np.bincount(where[where >= 0], minlength=len(bins))
+    (of_patients,) = by_patient(group.images["unit"], [where[:, None] == np.arange(len(bins))])
+    patients = (of_patients > 0).sum(axis=0)
     found = [] if whole else rates_by_image(group.called, where, len(bins), wish.request)
     for at, (trained_on, blend) in enumerate(group.models):
         base = {"trained_on": trained_on, "blend": blend, "threshold": group.thresholds[at]}
         positive = np.bincount(where[(where >= 0) & group.called[:, at]], minlength=len(bins))
         shown = positive > 0  # bins in which nobody is called positive vanish from the overall rate
-        rate = base | row_of(None, positive.sum(), n[shown].sum(), int(n[shown].sum()), Interval())
+        counted_in = int(of_patients[:, shown].any(axis=1).sum())
+        rate = base | row_of(None, positive.sum(), n[shown].sum(), counted_in, Interval())
         if lost := int(n[~shown].sum()):
             rate["note"] = f"{counted(lost, 'image')} of bins without a false positive left out, as published"
         yield rate
         for one in [] if whole else np.flatnonzero(n):
-            yield base | row_of(bins[one], positive[one], n[one], int(n[one]), found[at][one])
+            yield base | row_of(bins[one], positive[one], n[one], int(patients[one]), found[at][one])
 
 
 def row_of(ages: Bin | None, above: float, below: float, patients: int, found: Interval) -> dict[str, Any]:
@@ -188,11 +192,3 @@ def row_of(ages: Bin | None, above: float, below: float, patients: int, found: I
         "ci_low": None if math.isnan(found.low) else found.low, "ci_high": None if math.isnan(found.high) else found.high,
         "method": found.method or None, "note": (found.note or None) if below else "no images",
     }  # fmt: skip
-
-
-def _masked(row: dict[str, Any], wish: Wish) -> dict[str, Any]:
-    """A bin of few patients keeps its N alone, as in the audit; everybody is no cell."""
-    if row["age_low"] is None or not 0 < row["patients"] < wish.min_cell:
-        return row
-    hidden = dict.fromkeys(("n_positive", "fpr", "ci_low", "ci_high", "method"))
-    return row | hidden | {"note": f"masked: fewer than {wish.min_cell} patients"}

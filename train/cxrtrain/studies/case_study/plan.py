@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrtrain.studies.case_study.files import TABLE, digests, find_files
 from cxrtrain.studies.case_study.fpr import Wish
-from cxrtrain.studies.case_study.predictions import SPLIT, digests
+from cxrtrain.studies.case_study.predictions import SPLIT
 from cxrtrain.studies.stages import Plan, Stage, Work, study_digest
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ STAGES = "stages"
 ANALYSE, REPORT = "analyse", "report"
 # What ends up in the folder that was named; everything else stays with its stage.
 OUTPUTS = {
-    ANALYSE: ("fpr_by_age.csv", "details.csv", "thresholds.csv", "sensitivity.csv", "trends.csv"),
+    ANALYSE: (TABLE, "details.csv", "thresholds.csv", "sensitivity.csv", "trends.csv"),
     REPORT: ("report.html", "published.csv", "figures"),
 }
 
@@ -40,6 +41,7 @@ def analyse_stage(given: Given, wish: Wish) -> Stage:
     """The analysis of files that are there already."""
     inputs = {
         "files": digests(given.folder),
+        "left_out": find_files(given.folder)[1],
         "catalog": None if given.catalog is None else [given.catalog.build.build_id, _split_digest(given)],
         "wish": {name: value for name, value in asdict(wish).items() if name != "threads"},
         "code": study_digest(),

@@ -1,7 +1,7 @@
 """Predictions of the case study's models as one frame, whoever wrote them. Which model, and which blend of histogram matching,
 the path says; whom each row is of, the file itself or the catalog.
 
-    [hm-0.25/]MODEL/…/NAME.csv|parquet      MODEL names the dataset trained on, as vindr_cxr, nih, age-bias-padchest do;
+    [hm-0.25/]MODEL/…/NAME.csv|parquet      MODEL names the dataset trained on, as vindr_cxr, nih, age-bias-padchest do (`files`);
     MODEL[.hm-0.25].csv|parquet             files beside each other
 
 ped_vs_adults-cxr: [hm-BLEND/]exp_cardiomegaly-TRAINED-…/DATASET/SPLIT/best/predictions.csv, with dset, split, image_id, age or
@@ -12,8 +12,8 @@ ours: dataset, image_id, prob_cardiomegaly (`cxrdata predict`), and either split
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ from cxrdata.errors import CxrError, nearest
 from cxrdata.harmonise.age import harmonise_age
 from cxrdata.interop.predictions import Column, find_scores, scores_of
 from cxrdata.splits.from_file import FileRows
-from cxrdata.stages import sha256_file
 from cxrdata.wording import counted
 from cxrtrain.studies.case_study.design import (
     ADULT_TEST,
@@ -35,47 +34,27 @@ from cxrtrain.studies.case_study.design import (
     DATASETS,
     FINDING,
     NAMES,
-    TRAINED_ON,
 )
+from cxrtrain.studies.case_study.files import LAYOUTS, File, check_models, dataset_of, find_files
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
 
 KEY = ["dataset", "image_id"]
 SPLIT = "age-bias"
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SCHEMA = {
     "trained_on": pl.String, "blend": pl.Float64, "dataset": pl.String, "image_id": pl.String, "unit": pl.String,
     "part": pl.String, "probability": pl.Float64, "positive": pl.Boolean, "healthy": pl.Boolean, "age_years": pl.Float64,
     "age_low_years": pl.Float64, "age_high_years": pl.Float64, "view": pl.String, "devices": pl.Boolean,
     "boxed": pl.Boolean,
 }  # fmt: skip
-# Names of the datasets in the wild: ours, their aliases, and those of ped_vs_adults-cxr.
-_ALIASES = {
-    "vindr_cxr": "vindr_cxr", "vindr": "vindr_cxr", "vindr_pcxr": "vindr_pcxr", "pcxr": "vindr_pcxr", "nih_cxr14": "nih_cxr14",
-    "nih_cxr18": "nih_cxr14", "nih_cxr": "nih_cxr14", "nih": "nih_cxr14", "padchest": "padchest", "chexpert": "chexpert",
-    "chexbert": "chexpert",
-}  # fmt: skip
 _PARTS = {
     "test_adult_calib": CALIBRATION, "calibration": CALIBRATION, "test_healthy_adult": ADULT_TEST, "test_peds": CHILD_TEST,
     "test_pediatric": CHILD_TEST, "train": None, "valid": None, "val": None,
 }  # fmt: skip
-_NAMED = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(_ALIASES, key=len, reverse=True))})(?![a-z0-9])")
-_BLEND = re.compile(r"(?:^|\.)hm-(\d+(?:\.\d+)?)(?=$|\.(?:csv|parquet)|\.csv\.gz)")
 _AGES = {"age_low_years": pl.Float64, "age_high_years": pl.Float64, "age_years": pl.Float64}
 _OLDEST = 125  # years; a higher number is a mistake, as in the published code
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
-_LAYOUTS = "see `cxrdata case-study --help`, or docs/studies/case_study.md, for the layouts that are read"
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of predictions: which model's, and under which blend of histogram matching."""
-
-    path: Path
-    told: str
-    trained_on: str
-    blend: float
 
 
 @dataclass(frozen=True)
@@ -86,35 +65,6 @@ class Cases:
     notes: list[str] = field(default_factory=list)
 
 
-def find_files(folder: Path) -> list[File]:
-    """The files of predictions below a folder. Raises CxrError: CXR-101 no folder, CXR-120 none whose path names a dataset."""
-    if not folder.is_dir():
-        raise CxrError("CXR-101", "this folder does not exist", where=str(folder), fix="--predictions DIR")
-    found = []
-    for path in sorted(folder.rglob("*")):
-        told = path.relative_to(folder).as_posix()
-        if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
-            continue
-        parts = told.split("/")
-        blends = [float(one) for part in parts for one in _BLEND.findall(part)]
-        trained_on = next((_ALIASES[said[1]] for part in parts if (said := _NAMED.search(part.lower()))), None)
-        if trained_on in TRAINED_ON:
-            found.append(File(path, told, trained_on, blends[0] if blends else 0.0))
-    if not found:
-        raise CxrError(
-            "CXR-120",
-            "no file of predictions here says by its path which dataset its model was trained on",
-            where=str(folder),
-            fix=f"call the model's folder or file as its dataset: {', '.join(TRAINED_ON)}; {_LAYOUTS}",
-        )
-    return found
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that `read_cases` would read, by its path below the folder."""
-    return {one.told: sha256_file(one.path) for one in find_files(folder)}
-
-
 def read_cases(folder: Path, catalog: Catalog | None = None, *, split: str = SPLIT) -> Cases:
     """Everything that is predicted below a folder.
 
@@ -122,18 +72,23 @@ def read_cases(folder: Path, catalog: Catalog | None = None, *, split: str = SPL
     table; CXR-107 a column is missing; CXR-116 an unknown part; CXR-120 to CXR-123 scores; CXR-501 an unknown dataset;
     CXR-502 files that need a catalog.
     """
-    notes: list[str] = []
-    frames = []
-    for file in find_files(folder):
-        table, said = read_table(file.path)
+    frames, tested = [], []
+    files, notes = find_files(folder)
+    for file in files:
+        with _told(file):
+            table, said = read_table(file.path)
+            theirs = "dset" in table.columns
+            rows = _theirs(file, table) if theirs else _ours(file, table, catalog, split)
         notes += [f"{file.told}: {one}" for one in said]
-        rows = _theirs(file, table) if "dset" in table.columns else _ours(file, table, catalog, split)
+        if theirs:
+            tested.append((file, set(rows["dataset"])))
         frames.append(
             rows.with_columns(trained_on=pl.lit(file.trained_on), blend=pl.lit(file.blend)).select(
                 pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()
             )
         )
-    whole = pl.concat(frames).sort("trained_on", "blend", *KEY)
+    check_models(tested)
+    whole = _with_truth(pl.concat(frames).sort("trained_on", "blend", *KEY), notes)
     _check_once(whole)
     if catalog is not None:
         whole = _with_boxes(whole, catalog)
@@ -141,6 +96,34 @@ def read_cases(folder: Path, catalog: Catalog | None = None, *, split: str = SPL
     if not passed.is_empty():
         notes.append(f"{counted(passed.height, 'prediction')} of images in no part that is judged, passed over")
     return Cases(whole.join(passed, on=["trained_on", "blend", *KEY], how="anti", maintain_order="left"), notes)
+
+
+@contextmanager
+def _told(file: File) -> Iterator[None]:
+    """Errors name the file by its path below the folder: dozens may be called predictions.csv."""
+    try:
+        yield
+    except CxrError as error:
+        where = (error.where or file.told).replace(str(file.path), file.told)
+        if not where.startswith(file.told):
+            where = (
+                f"{file.told.removesuffix(file.path.name)}{where}"
+                if where.startswith(file.path.name)
+                else f"{file.told}: {where}"
+            )
+        raise CxrError(error.code, error.problem, where=where, fix=error.fix) from error
+
+
+def _with_truth(whole: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """Whoever is healthy does not have the finding, also where that is left blank, as CheXpert's labeler leaves it. Of an image
+    that is said to be healthy and to have it, neither is known."""
+    both = pl.col("healthy").fill_null(value=False) & pl.col("positive").fill_null(value=False)
+    if n := whole.filter(both).select(KEY).n_unique():
+        notes.append(f"{counted(n, 'image')} said to be healthy and to have {FINDING}, left out")
+    known = pl.when(~both).then(pl.col("healthy", "positive")).name.keep()
+    return whole.with_columns(known).with_columns(
+        positive=pl.when("healthy").then(pl.lit(value=False)).otherwise("positive")
+    )
 
 
 def _check_once(whole: pl.DataFrame) -> None:
@@ -259,7 +242,7 @@ def _of_catalog(keyed: pl.DataFrame, catalog: Catalog, split: str) -> pl.DataFra
         devices=pl.col("support_devices") == "positive",
         boxed=pl.lit(None, pl.Boolean),
         unit=pl.concat_str("dataset", pl.coalesce("patient_id", "image_id"), separator=":"),
-    ).with_columns(positive=pl.when("healthy").then(pl.lit(value=False)).otherwise("positive"))
+    )
 
 
 def _with_boxes(whole: pl.DataFrame, catalog: Catalog) -> pl.DataFrame:
@@ -280,18 +263,19 @@ def _need(file: File, table: pl.DataFrame, names: Sequence[str]) -> None:
                 "CXR-107",
                 f"the column {name!r} is missing{nearest(name, table.columns)}",
                 where=file.told,
-                fix=_LAYOUTS,
+                fix=LAYOUTS,
             )
 
 
 def _datasets(file: File, said: pl.Series) -> pl.Series:
     words = said.cast(pl.String)
-    strange = sorted({one for one in words.unique().to_list() if str(one).lower() not in _ALIASES}, key=str)
+    known = {one: dataset_of(str(one)) for one in words.unique().to_list()}
+    strange = sorted((one for one, dataset in known.items() if dataset is None), key=str)
     if strange:
         raise CxrError(
             "CXR-501", f"no dataset of the study is called {strange[0]!r}", where=file.told, fix=", ".join(DATASETS)
         )
-    return words.str.to_lowercase().replace_strict(_ALIASES).alias("dataset")
+    return words.replace_strict(known, return_dtype=pl.String).alias("dataset")
 
 
 def _parts(file: File, said: pl.Series, dataset: pl.Series) -> pl.Series:

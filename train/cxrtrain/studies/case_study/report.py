@@ -10,13 +10,13 @@ from cxrdata.report.figure import Figure
 from cxrdata.report.page import Page
 from cxrdata.report.section import Section, Table
 from cxrdata.version import __version__
-from cxrdata.wording import counted
 from cxrtrain.studies.case_study.analyse import Analysis
 from cxrtrain.studies.case_study.design import ADULTS, CAREFUL, NAMES, WHAT_DIFFERS, YOUNG
 from cxrtrain.studies.case_study.figures import case_study_figures, named
 from cxrtrain.studies.case_study.published import QUANTITIES, comparison
-from cxrtrain.studies.comparison import rounded
+from cxrtrain.studies.comparison import rounded, signed
 
+_SMALL = 0.001
 TITLE = "Adults' models on children's hearts"
 SYNTHETIC = (
     "SYNTHETIC DATA: no image here is of a patient. The effect is planted: the phantoms of infants are drawn with the wider "
@@ -75,7 +75,7 @@ _STRATA = (
 )
 _TREND = (
     "The correlation of a handful of bins is nearly always high. Beside it: how the odds of a false positive change in ten "
-    "years of age, from a logistic regression by generalised estimating equations with patients as clusters."
+    "years of age, in children in one, from a logistic regression by generalised estimating equations with patients as clusters."
 )
 _SENSITIVITY = (
     "VinDr-PCXR has no image label of cardiomegaly, but radiologists drew boxes that name it. The share of these children whom the "
@@ -161,16 +161,29 @@ def _strata(rows: pl.DataFrame) -> list[Figure | Table]:
 
 
 def _trends(analysis: Analysis) -> list[Figure | Table]:
-    """What could be estimated; trends.csv says of the rest why not."""
-    known = analysis.trends.filter(pl.col("estimate").is_not_null())
-    if known.is_empty():
+    """What could be estimated, and of the rest why not."""
+    if analysis.trends["estimate"].null_count() == analysis.trends.height:
         return []
-    words = {"fpr_age_correlation": "correlation over bins", "fpr_age_odds_ratio": "odds ratio of ten years"}
-    named = known.with_columns(pl.col("trained_on", "dataset").replace(NAMES), pl.col("measure").replace(words))
-    caption = "Of each test apart."
-    if lacking := analysis.trends.height - known.height:
-        caption += f" {counted(lacking, 'row')} without an estimate: trends.csv says why."
-    return [Table("trend", "False positives and age", caption, rounded(named.drop("note")))]
+    words = {"fpr_age_correlation": "correlation over bins", "fpr_age_odds_ratio": "odds ratio"}
+    named = analysis.trends.with_columns(
+        pl.col("trained_on", "dataset").replace(NAMES),
+        pl.col("measure").replace(words),
+        pl.col("estimate", "ci_low", "ci_high").map_elements(_three_digits, return_dtype=pl.String),
+        pl.col("p_value").map_elements(_p_value, return_dtype=pl.String),
+    ).drop("method")
+    caption = "Of each test apart. The correlation has no p value: its interval says what one would."
+    return [Table("trend", "False positives and age", caption, named)]
+
+
+def _three_digits(value: float) -> str:
+    """Three places, or three digits that say something where three places would be 0."""
+    if value and abs(value) < _SMALL:
+        return f"{value:.2e}".replace("-", "\N{MINUS SIGN}")
+    return signed(value, 3)
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < _SMALL else f"{value:.3f}"
 
 
 def _sensitivity(analysis: Analysis) -> list[Figure | Table]:

@@ -66,7 +66,9 @@ class Road:
         # Of every dataset that is there, whichever models are asked for: each is tested on all, and others may be trained later.
         arguments = ("--pediatric-vs-adult", "--where", WHERE, "--seed", str(design.SEED))
         wish = SplitWish(self.split, arguments, design.DATASETS)
-        return StudyData((wish,), WHERE, self.phantoms, self.catalog, self.store, needs=self.models)
+        return StudyData(
+            (wish,), WHERE, self.phantoms, self.catalog, self.store, needs=self.models, chosen_by="--models"
+        )
 
 
 def phantoms(seed: int = 0, norms: Path | None = None, scales: Mapping[str, float] = SCALES) -> Phantoms:
