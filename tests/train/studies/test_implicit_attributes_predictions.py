@@ -321,6 +321,10 @@ def test_truth_that_is_none(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "disease.csv")
     (one,) = read_files(tmp_path).models
     assert one.frame[SLUGS[0]].null_count() == 5
+    their_race(1.0).drop("Black_gt").with_columns(stray=0.5, stray_gt=1).write_csv(tmp_path / "disease.csv")
+    read = read_files(tmp_path)
+    assert read.models[0].labels == RACES[:2]
+    assert read.notes == ["disease.csv: without truth, so not judged: Black", "disease.csv: neither a race nor a finding, so not judged: stray"]  # fmt: skip
 
 
 def test_wrong_input(study: Command, tmp_path: Path) -> None:

@@ -205,6 +205,12 @@ def _own_truth(table: Table, order: Table | None, notes: list[str]) -> pl.DataFr
             where=order.name,
             fix="name the very file that was predicted; a filtered one is another order",
         )
+    scored_names = {column.name for column in scored.columns}
+    bare = [] if not any(name.endswith(_TRUTH) for name in frame.columns) else [name for name in frame.columns if name not in scored_names and find(name) is not None]  # fmt: skip
+    unknown = [said for said, label in labels.items() if label is None]
+    for names, why in ((bare, "without truth"), (unknown, "neither a race nor a finding")):
+        if names:
+            notes.append(f"{table.name}: {why}, so not judged: {', '.join(names)}")
     keys = _keys(frame if _column(frame, _KEYS) else frame if order is None else order.frame)
     kept = [label for label in scores if label in truth or (label in races and ATTRIBUTE in truth)]
     if dropped := [label for label in scores if label not in kept]:
@@ -244,7 +250,7 @@ def _race(frame: pl.DataFrame, races: Sequence[str], targets: dict[str, pl.Serie
     if several.any():
         raise CxrError(
             "CXR-121",
-            f"{counted(several.sum(), 'row')} with several true races",
+            f"{counted(int(several.sum()), 'row')} with several true races",
             where=f"{place}:{several.arg_true()[0] + 2}",
             fix=f"one of {', '.join(f'{one}{_TRUTH}' for one in races)} is 1, the others are 0",
         )

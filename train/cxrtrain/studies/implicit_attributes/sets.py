@@ -83,7 +83,7 @@ def _counts(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _hidden(counts: pl.DataFrame, min_cell: int) -> set[Hashable]:
     """(part, race) of too few patients, and what else they would follow from: the table has its totals."""
-    known = {(part, race): Count(images, n) for part, race, images, n in counts.iter_rows()}
+    known: dict[Hashable, Count] = {(part, race): Count(images, n) for part, race, images, n in counts.iter_rows()}
     parts, races = (
         [one for one in counts[name].unique(maintain_order=True) if one != ALL] for name in ("part", ATTRIBUTE)
     )
