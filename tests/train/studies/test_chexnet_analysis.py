@@ -202,6 +202,7 @@ def test_errors_come_as_blocks(command: Command, catalog: Path, tmp_path: Path) 
         ("--predictions", theirs, "--data", "synthetic"): (2, "CXR-502: --predictions are there already"),
         ("--predictions", theirs, "--pictures", 0): (2, "CXR-502: --predictions are there already"),
         ("--predictions", theirs, "-c", catalog, "--split", "none"): (2, "CXR-501"),
+        ("--data", "synthetic", "--order", theirs): (2, "CXR-502"),
         ("--predictions", theirs, "-c", catalog, "--order", tmp_path / "no"): (3, "CXR-101"),
         ("--store", tmp_path / "no", "-c", catalog): (1, "CXR-148: there is no finished image store here"),
         (): (2, "CXR-502: nothing says what to train on"),

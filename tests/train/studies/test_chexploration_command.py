@@ -145,5 +145,7 @@ def test_errors_come_as_blocks(chexploration: Study, chexploration_command: Comm
     chexploration.images.select("image_id").write_csv(tmp_path / "order.csv")
     code, _, err = chexploration_command("--predictions", tmp_path / "in", "--order", tmp_path / "order.csv", *out)
     assert (code, err.count("error CXR-126")) == (1, 1)
+    code, _, err = chexploration_command("--predictions", tmp_path / "in", "--split", "no-such", *out)
+    assert (code, err.count("error CXR-501: there is no split 'no-such'")) == (2, 1)
     code, _, err = chexploration_command("--predictions", tmp_path / "in", "--only", "reports", *out)
     assert "there is no stage 'reports'; did you mean report?" in err

@@ -21,7 +21,7 @@ from cxrdata.audit.truth import CatalogTruth
 from cxrdata.cli.main import run
 from cxrdata.sources.base import Registry
 from cxrdata.sources.synthesis import SynthPlan
-from cxrtrain.studies.chexploration.cohort import drawn_anew, funnel_of, parts_of
+from cxrtrain.studies.chexploration.cohort import drawn_anew, funnel_of, masked, parts_of
 from cxrtrain.studies.chexploration.design import Wish
 from cxrtrain.studies.chexploration.errors import ERRORS, Judge, attributes, detection
 
@@ -187,6 +187,28 @@ def test_race_is_judged_one_against_the_rest(chexploration: Study, folder: Path)
             assert row["estimate"] == pytest.approx(roc_auc_score(known[:, at], said[:, at]), abs=1e-12)
 
 
+def test_a_class_of_few_patients_is_masked_too(chexploration: Study, folder: Path) -> None:
+    """Who is Black by the label is the group of that name: its figures stand nowhere."""
+    with cxrdata.open(chexploration.catalog) as catalog:
+        judge = Judge(CatalogTruth(catalog, datasets=["chexpert"], labeler="chexpert"), Wish(bootstrap=0, min_cell=10))
+        rows = attributes(judge, {"race": folder / "race"})
+    black = rows.filter(label="Black")
+    assert black.height == black["estimate"].null_count() == black["n_positive"].null_count() == 2
+    assert black["note"].unique().to_list() == ["masked: fewer than 10 patients"]
+    assert rows.filter(label="White")["estimate"].null_count() == 0
+
+
+def test_a_masked_group_does_not_follow_from_the_others() -> None:
+    rows = [("overall", None, 40), ("race", "White", 25), ("race", "Asian", 12), ("race", "Black", 3), ("sex", "M", 20), ("sex", "F", 20)]  # fmt: skip
+    frame = pl.DataFrame(rows, schema=["group_by", "group_value", "patients"], orient="row")
+    told = masked(frame, 11, ("patients",), within="group_by", but="overall")
+    assert told["patients"].to_list() == [40, 25, None, None, 20, 20]
+    assert told["note"].to_list() == [None, None, "masked: another group would follow", "masked: fewer than 11 patients", None, None]  # fmt: skip
+    two = masked(frame, 13, ("patients",), within="group_by", but="overall")
+    assert two["patients"].to_list() == [40, 25, None, None, 20, 20]
+    assert masked(frame, 1, ("patients",), within="group_by").drop("note").equals(frame)
+
+
 def test_the_draws_are_those_of_the_command(chexploration: Study, draws: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     words = ["resample", SPLIT, "--balance", "race", "--match", "disease,age_group:chexploration", "--seed", "42"]
     assert run([*words, "--name", "by-hand", "--replace", "-q", "-c", str(chexploration.catalog)]) == 0
@@ -202,7 +224,7 @@ def test_parts_and_prevalences_are_counted(chexploration: Study) -> None:
         predicted, said = parts_of(catalog, "another", {"test": test}, 11)
         draws, table, _ = drawn_anew(catalog, test, 1)
         steps, _ = funnel_of(catalog, "chexpert")
-        masked = drawn_anew(catalog, test, 11)[1]
+        hidden = drawn_anew(catalog, test, 11)[1]
     counts = chexploration.images.group_by("part").len().sort("part")
     overall = parts.filter(group_by="overall").select(pl.col("part").replace({"val": "valid"}), len=pl.col("images").cast(pl.UInt32))  # fmt: skip
     assert_frame_equal(overall.sort("part"), counts)
@@ -213,8 +235,11 @@ def test_parts_and_prevalences_are_counted(chexploration: Study) -> None:
     assert shown.filter(group_value="White")["images"].to_list() == [test.filter(race="White").height]
     assert table["draws"].sum() == draws["n_draws"].sum()
     assert table.filter(race="White")["prevalence_after"].sum() == pytest.approx(1)
-    few = table["patients"] < 11
-    assert (masked["draws"].is_null() == few).all() and (masked["prevalence_after"].is_null() == few).all()
+    few = table["patients"].is_between(1, 10)
+    assert hidden["draws"].is_null().equals(hidden["prevalence_after"].is_null())
+    assert hidden.filter(few)["draws"].null_count() == few.sum()
+    # One that is alone in its race would follow from the race's images among the parts.
+    assert (hidden.group_by("race").agg(pl.col("draws").null_count())["draws"] != 1).all()
 
 
 def test_noise_depends_on_the_key_alone(chexploration: Study) -> None:

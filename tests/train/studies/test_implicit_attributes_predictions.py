@@ -34,6 +34,7 @@ from cxrtrain.studies.implicit_attributes.analyse import FILES
 from cxrtrain.studies.implicit_attributes.design import Model, model_name
 from cxrtrain.studies.implicit_attributes.evaluate import EVALUATION
 from cxrtrain.studies.implicit_attributes.files import read_files
+from cxrtrain.studies.implicit_attributes.sets import _hidden
 
 GOLDEN = Path(__file__).parent / "golden" / "implicit_attributes_evaluation.csv"
 Command = Callable[..., tuple[int, str, str]]
@@ -268,6 +269,64 @@ def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
     assert {one.model.name: one.labels for one in read.models}["half"] == SLUGS[:2]
 
 
+def test_a_race_of_few_patients_stands_nowhere(study: Command, tmp_path: Path) -> None:
+    whole = their_race(1.2)
+    whole.filter((pl.col("Black_gt") == 0) | ((pl.col("Black_gt") == 1).cum_sum() <= 6)).write_csv(
+        tmp_path / "race.csv"
+    )
+    rows = evaluated(study, tmp_path / "race.csv", tmp_path / "out", "--min-cell", 11)
+    black = rows.filter(label="Black")
+    assert black.select("n_positive", "estimate", "note").rows() == [(None, None, "masked: fewer than 11 patients")]
+    assert rows.filter(label="White")["estimate"].null_count() == 0
+    assert set(pl.read_csv(tmp_path / "out" / "roc.csv")["label"]) == {"White", "Asian"}
+    # With two of three rows the third's would follow from the accuracy.
+    matrix = pl.read_csv(tmp_path / "out" / "confusion.csv")
+    assert set(matrix.filter(pl.col("n").is_not_null())["truth"]) == {"White"}
+    said = json.loads((tmp_path / "out" / "models" / "race" / "evaluation.json").read_text())
+    assert said["roc_auc_scores"]["Black"] is None and said["roc_auc_curves"]["Black"]["tpr"] == []
+
+
+def test_masked_sets_do_not_follow_from_their_totals() -> None:
+    sizes = {"train": (50, 40, 30), "valid": (20, 15, 4), "test": (30, 20, 25)}
+    rows = [(part, race, n, n) for part, own in sizes.items() for race, n in zip(RACES, own, strict=True)]
+    rows += [(part, "all", sum(own), sum(own)) for part, own in sizes.items()]
+    rows += [("all", race, n, n) for race, n in zip(RACES, map(sum, zip(*sizes.values(), strict=True)), strict=True)]
+    rows += [("all", "all", 234, 234)]
+    hidden = _hidden(pl.DataFrame(rows, schema=["part", "race", "images", "patients"], orient="row"), 11)
+    assert ("valid", "Black") in hidden
+    for place in (0, 1):  # none is alone in its row, nor in its column
+        assert min(sum(one[place] == own[place] for one in hidden) for own in hidden) > 1
+
+
+def test_what_is_no_test_prediction_stops_nothing(study: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    (folder / "stages" / "analyse").mkdir(parents=True)
+    their_findings().write_csv(folder / "disease.csv")
+    their_findings().write_csv(folder / "stages" / "analyse" / "disease.csv")
+    their_findings().head(3).write_csv(folder / "predictions.val.csv")
+    (folder / "empty.csv").touch()
+    (folder / "header.csv").write_text("White,White_gt\n")
+    read = read_files(folder)
+    assert [one.model.name for one in read.models] == ["disease"]
+    assert [note.partition(" ")[0] for note in read.notes] == ["empty.csv", "header.csv", "predictions.val.csv"]
+    code, _, err = study("--predictions", folder, "--out", tmp_path / "out", *QUICK)
+    assert code == 0, err
+    # Without a model of race the page says all the same what was passed over.
+    assert "header.csv passed over" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_truth_that_is_none(tmp_path: Path) -> None:
+    """NaN is not known, and no negative."""
+    frame = their_findings().with_columns(pl.when(pl.int_range(pl.len()) < 5).then(float("nan")).otherwise(f"{FINDINGS[0]}_gt").alias(f"{FINDINGS[0]}_gt"))  # fmt: skip
+    frame.write_csv(tmp_path / "disease.csv")
+    (one,) = read_files(tmp_path).models
+    assert one.frame[SLUGS[0]].null_count() == 5
+    their_race(1.0).drop("Black_gt").with_columns(stray=0.5, stray_gt=1).write_csv(tmp_path / "disease.csv")
+    read = read_files(tmp_path)
+    assert read.models[0].labels == RACES[:2]
+    assert read.notes == ["disease.csv: without truth, so not judged: Black", "disease.csv: neither a race nor a finding, so not judged: stray"]  # fmt: skip
+
+
 def test_wrong_input(study: Command, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         code, _, err = study(*arguments, "--out", tmp_path / "out")
@@ -294,6 +353,8 @@ def test_wrong_input(study: Command, tmp_path: Path) -> None:
     rows = given(positional(1.0))
     assert refused("--predictions", rows, "--order", short).startswith("error CXR-126")
     assert refused("--predictions", rows, "--order", tmp_path / "no.csv").startswith("error CXR-101")
+    both = given(their_race(1.0).with_columns(White_gt=pl.lit(1.0)))
+    assert "with several true races" in refused("--predictions", both)
     percent = given(keyed(1.0).with_columns(pl.col("prob_White") * 100))
     assert refused("--predictions", percent).startswith("error CXR-122")
     assert refused("--predictions", rows, "--data", "synthetic").startswith("error CXR-502: --predictions are there")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cxrdata.cli.options import example
+from cxrdata.errors import CxrError
 from cxrtrain.cli.study_options import Asked, carry_out, study_options
 
 
@@ -44,6 +45,8 @@ def chexnet(asked: Asked, order: Path | None, split: str | None, pictures: int) 
     from cxrtrain.studies.chexnet.plan import OUTPUTS, plan_of_predictions
     from cxrtrain.studies.chexnet.road import Road, outputs, phantoms, plan_of_road
 
+    if order is not None and asked.predictions is None:
+        raise CxrError("CXR-502", "--order is of --predictions", fix="leave it out: what is predicted here is keyed")
     wish = Wish(bootstrap=asked.bootstrap, min_cell=asked.min_cell, seed=asked.seed)
     road = Road(
         phantoms=phantoms(asked.data_seed, asked.norms) if asked.synthetic else None,

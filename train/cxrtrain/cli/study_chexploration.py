@@ -80,7 +80,13 @@ def chexploration(
     carry_out(
         asked,
         from_predictions=lambda place, catalog: plan_of_predictions(
-            asked.out, find_given(place, orders, wanted), catalog, wish, dataset=dataset, split=road.base
+            asked.out,
+            find_given(place, orders, wanted),
+            catalog,
+            wish,
+            dataset=dataset,
+            split=road.base,
+            named=split is not None,
         ),
         road=lambda: plan_of_road(asked.out, road, wish),
         data=road.data,

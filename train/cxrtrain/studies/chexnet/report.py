@@ -23,7 +23,7 @@ SYNTHETIC = (
     "are labels by chance. Whatever is found proves the pipeline, and says nothing about medicine."
 )
 _QUESTION = (
-    "How well does a DenseNet-121 that learnt from 14 text-mined labels of NIH ChestX-ray14 tell each finding, and does it do so "
+    "How well does a model that learnt the 14 text-mined labels of NIH ChestX-ray14 tell each finding, and does it do so "
     "in women and men, in children and the old, on AP and PA films alike? After Zech, reproduce-chexnet, and Rajpurkar et al., "
     "CheXNet, arXiv 1711.05225. Their tables have one AUROC a finding, without an interval and for nobody in particular."
 )

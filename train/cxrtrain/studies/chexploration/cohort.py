@@ -48,8 +48,14 @@ def parts_of(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Images and patients of each part, by race and sex: of the catalog's split, else of what is predicted."""
     if split in split_names(catalog):
-        rows, notes = read_split(catalog, split), []
+        rows = read_split(catalog, split)
         found = {part: rows.filter(split=named).select(*KEY, "patient_id") for part, named in design.PARTS.items()}
+        notes = [
+            f"{lacking:,} of {counted(keys.height, 'image')} predicted as of the part {part} are not in that of the split {split}, "
+            "whose parts are counted here: --split names another"
+            for part, keys in predicted.items()
+            if (lacking := keys.join(found[part], on=KEY, how="anti").height)
+        ]
     else:
         found = {part: images_of(catalog, keys) for part, keys in predicted.items()}
         notes = [f"the catalog has no split {split}: parts are counted by what is predicted of them"]
@@ -68,16 +74,25 @@ def _counts(catalog: Catalog, part: str, images: pl.DataFrame, min_cell: int) ->
         )
         told = groups.with_columns(part=pl.lit(part), group_by=pl.lit(by)).sort(-pl.col("images"), "group_value")
         counts.append(told if by == _OVERALL else told.with_columns(pl.col("group_value").fill_null("unknown")))
-    return masked(pl.concat(counts), min_cell, ("images", "patients"), but=pl.col("group_by") == _OVERALL).select(
-        *PARTS
-    )
+    return masked(pl.concat(counts), min_cell, ("images", "patients"), within="group_by", but=_OVERALL).select(*PARTS)
 
 
-def masked(frame: pl.DataFrame, min_cell: int, columns: tuple[str, ...], *, but: pl.Expr) -> pl.DataFrame:
-    """Rows of fewer `patients` without their counts, and with a note that says so."""
-    few = pl.col("patients").is_between(1, min_cell - 1) & ~but  # nobody has nothing to hide
-    said = pl.when(few).then(pl.lit(f"masked: fewer than {min_cell} patients")).alias("note")
-    return frame.with_columns(said, *(pl.when(~few).then(pl.col(name)).alias(name) for name in columns))
+def masked(
+    frame: pl.DataFrame, min_cell: int, columns: tuple[str, ...], *, within: str, but: str | None = None
+) -> pl.DataFrame:
+    """Rows of fewer `patients` without their counts, and with a note that says so. One that is alone so among those that share
+    `within` would follow from their sum: then the next smallest is masked with it. but: these are shown."""
+    few = pl.col("patients").is_between(1, min_cell - 1)  # nobody has nothing to hide
+    rest = pl.when(~few & (pl.col("patients") > 0)).then("patients").rank("ordinal").over(within)
+    beside = ~few & (few.sum().over(within) == 1) & (rest == 1)
+    if but is not None:
+        few, beside = (one & (pl.col(within) != but) for one in (few, beside))
+    beside = beside.fill_null(value=False)
+    said = (
+        pl.when(few).then(pl.lit(f"masked: fewer than {min_cell} patients"))
+        .when(beside).then(pl.lit("masked: another group would follow")).alias("note")
+    )  # fmt: skip
+    return frame.with_columns(said, *(pl.when(~few & ~beside).then(pl.col(name)).alias(name) for name in columns))
 
 
 def drawn_anew(catalog: Catalog, test: pl.DataFrame, min_cell: int) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
@@ -110,7 +125,7 @@ def drawn_anew(catalog: Catalog, test: pl.DataFrame, min_cell: int) -> tuple[pl.
         cells,
         min_cell,
         ("images", "patients", "draws", "prevalence_before", "prevalence_after"),
-        but=pl.lit(False),  # noqa: FBT003 - polars' form
+        within="race",
     ).sort("race", pl.col("disease").replace_strict(order))
     notes = [f"resampled: {text}" for text in resampled.notes]
     total, rows = int(draws["n_draws"].sum()), images.height

@@ -109,7 +109,10 @@ def attributes(judge: Judge, files: Mapping[str, Path], tell: Callable[[str], No
             metrics=("auroc",), threshold=None, stratify=BY_LABEL, bootstrap=judge.wish.bootstrap,
             min_cell=judge.wish.min_cell, seed=judge.wish.seed, gaps=False,
         )  # fmt: skip
-        rows += _both(tests, wish, replace(wish, stratify=None), model, design.TEST)
+        found = _both(tests, wish, replace(wish, stratify=None), model, design.TEST)
+        # Those who have the label are here a group of patients: as few of them are masked as of any other.
+        few = {one.label for one in tests if 0 < len(np.unique(one.patients[one.positive])) < wish.min_cell}
+        rows += [_without_figures(frame, pl.col("label").is_in(few), wish.min_cell) for frame in found]
     return pl.concat([pl.DataFrame(schema=ERRORS), *rows])
 
 
@@ -154,7 +157,11 @@ def _hidden(frame: pl.DataFrame, tests: Sequence[Scored], min_cell: int) -> pl.D
     known = pl.DataFrame(few, schema=dict.fromkeys(("label", "group_by", "group_value"), pl.String), orient="row")
     told = frame.join(known.with_columns(_few=pl.lit(True)), on=known.columns, how="left", maintain_order="left")  # noqa: FBT003
     few_rows = pl.col("_few").fill_null(value=False) & (pl.col("group_by") != OVERALL)
-    return told.with_columns(
-        *(pl.when(~few_rows).then(pl.col(name)).alias(name) for name in _NO_FIGURES),
-        note=pl.when(few_rows).then(pl.lit(f"masked: fewer than {min_cell} patients")).otherwise("note"),
-    ).drop("_few")
+    return _without_figures(told, few_rows, min_cell).drop("_few")
+
+
+def _without_figures(frame: pl.DataFrame, few: pl.Expr, min_cell: int) -> pl.DataFrame:
+    return frame.with_columns(
+        *(pl.when(~few).then(pl.col(name)).alias(name) for name in _NO_FIGURES),
+        note=pl.when(few).then(pl.lit(f"masked: fewer than {min_cell} patients")).otherwise("note"),
+    )

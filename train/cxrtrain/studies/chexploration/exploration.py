@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cxrdata.errors import CxrError
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.run import ExploreRequest, explore
 from cxrdata.explore.sampling import Sampling
@@ -25,17 +27,23 @@ def explored(
 ) -> Exploration:
     """As published: the groups are White, Asian and Black, as far as the test set has them. predictions: whose logits are
     marginals too. Raises CxrError as `explore` does."""
-    return explore(
-        catalog,
-        ExploreRequest(
-            embeddings,
-            sampling=Sampling(by="race", per_group=wish.per_group, seed=design.SEED),
-            predictions=predictions,
-            labels=design.FINDINGS,
-            resampled=draws,
-            plane=wish.plane,
-        ),
+    request = ExploreRequest(
+        embeddings,
+        sampling=Sampling(by="race", per_group=wish.per_group, seed=design.SEED),
+        predictions=predictions,
+        labels=design.FINDINGS,
+        resampled=draws,
+        plane=wish.plane,
     )
+    try:
+        return explore(catalog, request)
+    except CxrError as error:
+        if not wish.plane or error.code != "CXR-410":
+            raise
+        found = explore(
+            catalog, replace(request, plane=False)
+        )  # too few images for t-SNE alone leave the rest as it is
+        return replace(found, notes=[*found.notes, f"t-SNE is left out: {error.problem}"])
 
 
 def save(found: Exploration, folder: Path) -> None:

@@ -72,10 +72,13 @@ class Desk:
 
 
 def plan_of_predictions(
-    out: Path, given: Given, catalog: Catalog | None, wish: Wish, *, dataset: str, split: str
+    out: Path, given: Given, catalog: Catalog | None, wish: Wish, *, dataset: str, split: str, named: bool = False
 ) -> Plan:
-    """read-MODEL → the analysis. given: see `find_given`. The catalog says who the images are."""
+    """read-MODEL → the analysis. given: see `find_given`. The catalog says who the images are. named: the split was asked for,
+    so CXR-501 where the catalog has none of that name."""
     assert catalog is not None  # the command opens the default one
+    if named:
+        catalog.split(split)
     models = tuple(model for model in MODELS if model in given.files)
     features = [model for model, own in given.files.items() if any(one.kind == EMBEDDINGS for one in own)]
     made = catalog.folder.splits / split / "manifest.json"

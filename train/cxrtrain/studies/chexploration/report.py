@@ -113,8 +113,10 @@ def _parts(result: Result) -> Table:
     frame = result.parts.rename({"group_by": "by", "group_value": "group"}).pivot(
         "part", index=["by", "group"], values=["images", "patients"], maintain_order=True
     )
-    masked = result.parts["note"].drop_nulls().unique().to_list()
-    caption = f"Empty cells are {masked[0]}, or nobody." if masked else "By race and sex."
+    masked = result.parts["note"].null_count() < result.parts.height
+    caption = (
+        "Empty cells are masked: too few patients, or they would follow; or nobody." if masked else "By race and sex."
+    )
     return Table("parts", "Parts", caption, frame)
 
 

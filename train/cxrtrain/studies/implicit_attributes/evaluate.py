@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,22 @@ def judge(one: Predicted, folder: Path, wish: Wish) -> Judged:
     ]
     tests = {scored.label: scored for scored in answer.scored}
     races = [tests[name] for name in RACES if name in tests]
+    patients = {scored.label: len(np.unique(scored.patients[scored.positive])) for scored in races}
+    few = {label for label, n in patients.items() if 0 < n < wish.min_cell}
+    told = f"masked: fewer than {wish.min_cell} patients"
+    hidden = dict.fromkeys(("n_positive", "estimate", "ci_low", "ci_high", "method")) | {"note": told}
+    rows = [row | (hidden if row["label"] in few else {}) for row in rows]
     if len(races) > 1:
         accuracy = _accuracy(races, wish)
         if one.frame["patient_id"].null_count() == one.frame.height:  # the unit is then the image
             accuracy["method"] = accuracy["method"].replace("patient", "image")
         rows.append(named | accuracy)
     evaluation = _frame(rows, EVALUATION)
-    confusion = _confusion(answer.confusion, one, races, wish)
+    confusion = _confusion(answer.confusion, one, patients, wish)
     curves = [
         roc_curve(scored).select(pl.lit(label).alias("label"), "threshold", "fpr", "tpr")
         for label, scored in tests.items()
+        if label not in few  # its steps count them
     ]
     roc = pl.concat([pl.DataFrame(schema=ROC), *(own.select(pl.lit(one.model.name).alias("model"), pl.all()) for own in curves)])  # fmt: skip
     _write_json(folder / JSON, evaluation, confusion, roc)
@@ -100,17 +106,24 @@ def _accuracy(races: Sequence[Scored], wish: Wish) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _confusion(matrix: pl.DataFrame, one: Predicted, races: Sequence[Scored], wish: Wish) -> pl.DataFrame:
-    """Rows of `CONFUSION` in the order of the outputs; of a race of too few patients masked."""
-    patients = {scored.label: len(np.unique(scored.patients[scored.positive])) for scored in races}
+def _confusion(matrix: pl.DataFrame, one: Predicted, patients: Mapping[str, int], wish: Wish) -> pl.DataFrame:
+    """Rows of `CONFUSION` in the order of the outputs; of a race of too few `patients` masked. Were it the only one, how many of
+    it are told right would follow from the accuracy: then the next smallest is masked with it."""
+    known = sorted((label for label, n in patients.items() if n), key=lambda label: patients[label])
+    few = [label for label in known if patients[label] < wish.min_cell]
+    beside = known[1:2] if len(few) == 1 else []
     order = {name: at for at, name in enumerate(RACES)}
     rows = []
     for row in matrix.sort(pl.col("truth").replace_strict(order), pl.col("predicted").replace_strict(order)).iter_rows(
         named=True
     ):
-        hidden = 0 < patients[row["truth"]] < wish.min_cell
-        masked = {"n": None, "share_of_truth": None, "note": f"masked: fewer than {wish.min_cell} patients"}
-        rows.append(row | {"model": one.model.name, "note": None} | (masked if hidden else {}))
+        note = None
+        if row["truth"] in few:
+            note = f"masked: fewer than {wish.min_cell} patients"
+        elif row["truth"] in beside:
+            note = f"masked: {few[0]} would follow"
+        masked = {} if note is None else {"n": None, "share_of_truth": None}
+        rows.append(row | {"model": one.model.name, "note": note} | masked)
     return _frame(rows, CONFUSION)
 
 

@@ -105,7 +105,7 @@ def _by_backbone(areas: pl.DataFrame) -> Iterator[Figure]:
         chart = (chance + lines + points).properties(width=480, height=alt.Step(max(14, 40 // len(order)), **{"for": "offset"}))  # fmt: skip
         yield Figure(
             f"race_by_backbone{suffix}", f"What can be read of race{title}",
-            f"{_OF}. Bars are 95 % intervals by patient; the dotted line is chance.", chart, table,
+            f"{_OF}. Bars are 95 % intervals; the dotted line is chance.", chart, table,
         )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _freezing(areas: pl.DataFrame) -> Iterator[Figure]:
         ).properties(width=_PANEL, height=160)
         yield Figure(
             f"freezing{suffix}", f"How much of the backbone may learn race anew{title}",
-            f"{_OF}. Bars are 95 % intervals by patient. With all blocks frozen the head alone learns.",
+            f"{_OF}. Bars are 95 % intervals. With all blocks frozen the head alone learns.",
             _panels(chart, "label", [one for one in RACES if one in table["label"]], table), table,
         )  # fmt: skip
 

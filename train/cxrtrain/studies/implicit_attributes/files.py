@@ -8,6 +8,7 @@ else the catalog's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +33,15 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _TRUTH = "_gt"
+# Of a study's own folder: what its stages wrote is the same once more.
+_STAGES = "stages"
 _UNITS = "-units"  # the end of the name of a probe's table
 # Names of files that say nothing of the model: then its folder does.
 _PLAIN = {"predictions", "predictions.test", "test_predict_probability", "test", "preds"}
 _KEYS = ("image_id", "image_uid", "path", "path_preproc", "image", "image index")
 _PATIENTS = ("patient_id", "patient", "patientid", "subject_id")
+_NOT_TEST = re.compile(r"(?<![a-z])(train|val|valid|validation)(?![a-z])", re.IGNORECASE)
+_NO_PREDICTIONS = ("CXR-102", "CXR-111", "CXR-120")  # empty, a header alone, other columns
 _POLICY = "zeros"  # as the models are trained
 
 
@@ -67,7 +72,13 @@ def find_files(place: Path) -> dict[str, Path]:
             where=str(place),
             fix="name the predictions, a file a model",
         )
-    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    files = (
+        [place]
+        if place.is_file()
+        else sorted(
+            path for path in place.rglob("*") if path.is_file() and _STAGES not in path.relative_to(place).parts[:-1]
+        )
+    )
     tables = [path for path in files if path.name.lower().endswith(_SUFFIXES)]
     if not tables:
         raise CxrError(
@@ -112,14 +123,17 @@ def read_files(
     keyed = None if order is None else Table.of(order)
     for name, path in files.items():
         tell(name)
-        table = Table.of(path)
-        if set(PROBE) <= set(table.frame.columns):
-            found.probes.append(_probe(table.frame, name.removesuffix(_UNITS)))
+        if len(files) > 1 and _NOT_TEST.search(_stem(path)):
+            found.notes.append(f"{path.name} passed over: by its name it is of another part than the test")
             continue
         try:
+            table = Table.of(path)
+            if set(PROBE) <= set(table.frame.columns):
+                found.probes.append(_probe(table.frame, name.removesuffix(_UNITS)))
+                continue
             one = _model(table, name, keyed, catalog, found.notes)
         except CxrError as error:
-            if error.code != "CXR-120" or len(files) == 1:
+            if error.code not in _NO_PREDICTIONS or len(files) == 1:
                 raise
             found.notes.append(f"{path.name} passed over: {error.problem}")
             continue
@@ -179,8 +193,8 @@ def _own_truth(table: Table, order: Table | None, notes: list[str]) -> pl.DataFr
     truth: dict[str, pl.Series] = {}
     for label in scores:
         if label not in races and (known := targets.get(label)) is not None:
-            truth[label] = (known.cast(pl.Float64, strict=False) == 1).cast(pl.Int8).alias(label)
-    if races and (said := _race(frame, races, targets)) is not None:
+            truth[label] = (known.cast(pl.Float64, strict=False).fill_nan(None) == 1).cast(pl.Int8).alias(label)
+    if races and (said := _race(frame, races, targets, table.name)) is not None:
         truth = {ATTRIBUTE: said} | truth
     if not truth:
         return None
@@ -191,6 +205,12 @@ def _own_truth(table: Table, order: Table | None, notes: list[str]) -> pl.DataFr
             where=order.name,
             fix="name the very file that was predicted; a filtered one is another order",
         )
+    scored_names = {column.name for column in scored.columns}
+    bare = [] if not any(name.endswith(_TRUTH) for name in frame.columns) else [name for name in frame.columns if name not in scored_names and find(name) is not None]  # fmt: skip
+    unknown = [said for said, label in labels.items() if label is None]
+    for names, why in ((bare, "without truth"), (unknown, "neither a race nor a finding")):
+        if names:
+            notes.append(f"{table.name}: {why}, so not judged: {', '.join(names)}")
     keys = _keys(frame if _column(frame, _KEYS) else frame if order is None else order.frame)
     kept = [label for label in scores if label in truth or (label in races and ATTRIBUTE in truth)]
     if dropped := [label for label in scores if label not in kept]:
@@ -218,7 +238,7 @@ def _scores(table: Table, find: Callable[[str], str | None]) -> tuple[Found, dic
     return found, targets
 
 
-def _race(frame: pl.DataFrame, races: Sequence[str], targets: dict[str, pl.Series]) -> pl.Series | None:
+def _race(frame: pl.DataFrame, races: Sequence[str], targets: dict[str, pl.Series], place: str) -> pl.Series | None:
     """The true race by name: of a column `race`, or the one of the races whose truth is 1. Another race is not known here."""
     if (named := _column(frame, (ATTRIBUTE,))) is not None:
         values = frame[named].cast(pl.String)
@@ -226,6 +246,14 @@ def _race(frame: pl.DataFrame, races: Sequence[str], targets: dict[str, pl.Serie
     if not all(one in targets for one in races):
         return None
     said = pl.DataFrame({one: targets[one].cast(pl.Float64, strict=False) == 1 for one in races})
+    several = said.select(pl.sum_horizontal(races).fill_null(0) > 1).to_series()
+    if several.any():
+        raise CxrError(
+            "CXR-121",
+            f"{counted(int(several.sum()), 'row')} with several true races",
+            where=f"{place}:{several.arg_true()[0] + 2}",
+            fix=f"one of {', '.join(f'{one}{_TRUTH}' for one in races)} is 1, the others are 0",
+        )
     first = pl.coalesce(pl.when(pl.col(one)).then(pl.lit(one)) for one in races)
     return said.select(first.alias(ATTRIBUTE)).to_series()
 

@@ -62,7 +62,11 @@ def page(analysis: Analysis) -> Page:
         title=TITLE,
         said=said,
         notices=[f"{_SYNTHETIC} {planted(analysis.planted)}".strip()] if analysis.synthetic else [],
-        sections=[section for section in _sections(analysis, figures) if section.shows or section.name == "reading"],
+        sections=[
+            section
+            for section in _sections(analysis, figures)
+            if section.shows or (section.name in ("reading", "notes") and section.said)
+        ],
         foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
     )
 
@@ -87,7 +91,7 @@ def _sections(analysis: Analysis, figures: list[Figure]) -> list[Section]:
 
     return [
         Section("sets", "Sets", [_SETS], _sets(analysis)),
-        Section("experiment-1", "Experiment 1: race on frozen backbones", [_EXPERIMENT_1, *analysis.notes], [
+        Section("experiment-1", "Experiment 1: race on frozen backbones", [_EXPERIMENT_1], [
             *_of_race(analysis), *some("race_by_backbone", "freezing", "roc_race", "confusion"),
         ]),
         Section("disease", "Disease", [], [*_findings(analysis), *some("roc_findings")]),
@@ -96,6 +100,7 @@ def _sections(analysis: Analysis, figures: list[Figure]) -> list[Section]:
         ]),
         Section("published", "Published and here", [_PUBLISHED], [_comparison(analysis)]),
         Section("reading", "How to read this", [_CONCLUDE, _NOT]),
+        Section("notes", "What was counted and passed over", analysis.notes),
     ]  # fmt: skip
 
 
@@ -136,7 +141,7 @@ def _of_race(analysis: Analysis) -> list[Figure | Table]:
         pl.when(metric=ACCURACY).then(pl.lit("accuracy")).otherwise(pl.format("AUROC, {}", "label")).alias("what"), "n",
         _interval(rows, "estimate_(95 % interval)"), "note",
     )  # fmt: skip
-    caption = "Test images. AUROC of each race against the other two, and the share of images whose race is told right (a third is chance)."
+    caption = "Test images. AUROC of each race against the other two, and the share of images whose race is told right (of three, a third is chance)."
     return [Table("race", "How well race is told", caption, _without_empty(frame))]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cxrdata.report.disclosure import Count, masked, table_sums
 from cxrdata.splits.attributes import with_attributes
 from cxrdata.splits.leaks import find_leaks
 from cxrdata.splits.stored import open_split, split_names
@@ -52,7 +53,8 @@ def count_sets(catalog: Catalog, splits: Mapping[int, str], *, min_cell: int) ->
         rows = pl.DataFrame(open_split(catalog, name))
         frame = with_attributes(catalog, rows.select("dataset", "image_id", "patient_id", "split"), [ATTRIBUTE])
         told = _counts(frame)
-        counts += [named | _masked(row, min_cell) for row in told.iter_rows(named=True)]
+        hidden = _hidden(told, min_cell)
+        counts += [named | _masked(row, hidden, min_cell) for row in told.iter_rows(named=True)]
         found = _checked(frame, told, size)
         checks += [named | {"check": one, "published": said} | found[one] for one, said in _promises(size)]
     return pl.DataFrame(counts, schema=COUNTS, orient="row"), pl.DataFrame(checks, schema=CHECKS, orient="row")
@@ -79,13 +81,23 @@ def _counts(frame: pl.DataFrame) -> pl.DataFrame:
     return both.group_by("split", ATTRIBUTE).agg(images=pl.len(), patients=who).sort(order).rename({"split": "part"})
 
 
-def _masked(row: dict[str, object], min_cell: int) -> dict[str, object]:
-    patients = row["patients"]
-    assert isinstance(patients, int)
-    hidden = 0 < patients < min_cell and row[ATTRIBUTE] != ALL
-    return row | (
-        {"images": None, "patients": None, "note": f"masked: fewer than {min_cell} patients"} if hidden else {}
+def _hidden(counts: pl.DataFrame, min_cell: int) -> set[Hashable]:
+    """(part, race) of too few patients, and what else they would follow from: the table has its totals."""
+    known: dict[Hashable, Count] = {(part, race): Count(images, n) for part, race, images, n in counts.iter_rows()}
+    parts, races = (
+        [one for one in counts[name].unique(maintain_order=True) if one != ALL] for name in ("part", ATTRIBUTE)
     )
+    return masked(known, table_sums(parts, races, ALL), min_cell=min_cell)
+
+
+def _masked(row: dict[str, object], hidden: set[Hashable], min_cell: int) -> dict[str, object]:
+    if (row["part"], row[ATTRIBUTE]) not in hidden:
+        return row
+    return row | {
+        "images": None,
+        "patients": None,
+        "note": f"masked: fewer than {min_cell} patients, or they would follow",
+    }
 
 
 def _checked(frame: pl.DataFrame, counts: pl.DataFrame, size: int) -> dict[str, dict[str, str]]:
