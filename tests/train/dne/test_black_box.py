@@ -14,6 +14,7 @@ from faulty_service import SIDE, WIDTH, embedded, pictures
 from made_run import Made, make_run
 
 from cxrdata.errors import CxrError
+from cxrdata.stages import sha256_file
 from cxrtrain.dne.answers import Remembered
 from cxrtrain.dne.black_box import BudgetSpent, Counted, Function, LocalBackbone, NoBackward, checked, named_function
 from cxrtrain.dne.gezo import BUDGET, Batches, Settings, gezo
@@ -240,9 +241,10 @@ def test_a_function_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     before = list(sys.path)
     box = named_function("own_model:embed", side=SIDE)
     monkeypatch.delitem(sys.modules, "own_model")
-    assert (box.name, box.width) == ("own_model:embed", 4) and sys.path == before
+    code = sha256_file(tmp_path / "own_model.py")[:12]
+    assert (box.name, box.width) == (f"own_model:embed (code {code})", 4) and sys.path == before
     assert np.allclose(box(pictures(3)), pictures(3).mean(axis=2)[:, :4])
-    with pytest.raises(CxrError, match=r"CXR-167.*own_model:flat is of shape \(\), not \(1, width\)"):
+    with pytest.raises(CxrError, match=r"CXR-167.*own_model:flat \(code .*\) is of shape \(\), not \(1, width\)"):
         named_function("own_model:flat", side=SIDE)
     for wrong, told in {
         "own_model": "names no function", "own_model:": "names no function", "own_model:absent": "no function own_model:absent",

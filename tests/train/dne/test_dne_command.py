@@ -112,6 +112,8 @@ def test_each_step_by_hand_and_all_of_them(dne: Command, out: Path) -> None:
     for name in ("fairness.csv", "hiding.csv", "pictures.csv", "published.csv", "audit.csv", "validation.csv"):
         assert (out / name).is_file()
     assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png", ".csv"}
+    pictures = {path.name for path in (out / "figures").glob("noise-*.png")}
+    assert pictures == {"noise-white-uniform.png", "noise-white-negative_ce.png"}
     assert (out / "fit-white-uniform" / "noise.safetensors").is_file()
 
 
@@ -155,6 +157,11 @@ def test_black_box_in_python_and_a_given_noise(
     assert code == 0, told
     assert "DNE black-grid-uniform" in printed
     assert (place / "function" / "queries.json").is_file()
+
+    # Another code of the same name is another black box: nothing of the old one is taken for its.
+    (tmp_path / "boxes.py").write_text((tmp_path / "boxes.py").read_text().replace("mean", "max"))
+    wish = ("--function", "boxes:blocks", "--objective", "uniform", "--out", place, "--dry-run", "--format", "csv")
+    assert states(dne("run", *wish)[1])["probe"] == "to run"
 
     noise = out / "fit-white-uniform" / "noise.safetensors"
     code, printed, told = dne("run", "--noise", noise, "--out", tmp_path / "given", "--format", "csv")
@@ -213,7 +220,8 @@ def test_a_budget_that_is_spent_is_said_and_gone_on_with(
         ((), False, 2, "nothing says where the pixels are"),
         (("--set", "data.split=other"), True, 2, "CXR-501"),
         (("--only", "fits"), True, 2, "there is no stage 'fits'"),
-        (("--noise", "none.npy"), True, 1, "CXR-160"),
+        (("--noise", "none.npy", "--dry-run"), True, 1, "CXR-160"),
+        (("--resample",), True, 2, "--resample is of a published noise"),
         (("--weights", "none.pth"), True, 3, "CXR-159"),
     ],
 )

@@ -147,6 +147,8 @@ def _run(command: str, experiment: DneExperiment, folder: Path, wishes: dict[str
     quiet = wishes["quiet"]
     store = wishes["store"] or (Path(os.environ[STORE_VARIABLE]) if os.environ.get(STORE_VARIABLE) else None)
     out = wishes["out"] or Path("runs") / experiment.name
+    if wishes["resample"] and wishes["noise"] is None:
+        raise CxrError("CXR-502", "--resample is of a published noise, and none is named", fix="name it: --noise FILE")
     wish = Wish(
         folder, wishes["catalog"], store, _box(wishes), wishes["noise"], wishes["resample"], wishes["skip_missing"],
         wishes["device"], wishes["workers"],
@@ -164,7 +166,8 @@ def _run(command: str, experiment: DneExperiment, folder: Path, wishes: dict[str
         remark(str(path), quiet=quiet)
     for name in _SHOWN if command in ("run", "evaluate") else ("validation.csv",) if command == "finetune" else ():
         if (path := out / name) in written:
-            emit(_rows(path), row_format=wishes["row_format"], quiet=quiet)
+            rows = _rows(path)
+            emit(rows, row_format=wishes["row_format"], limit=rows.height, quiet=quiet)
 
 
 def _box(wishes: dict[str, Any]) -> Box | None:

@@ -195,14 +195,19 @@ def named_function(said: str, *, side: int) -> Function:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), name)
+        module_there = importlib.import_module(module)
+        found = getattr(module_there, name)
     except (ImportError, AttributeError) as error:
         raise CxrError("CXR-501", f"there is no function {said}: {error}", fix=fix) from error
     finally:
         sys.path.remove(here)
     if not callable(found):
         raise CxrError("CXR-501", f"{said} is no function", fix=fix)
-    return Function(found, said, side=side)
+    file = Path(getattr(module_there, "__file__", None) or "")
+    code = (
+        f" (code {sha256_file(file)[:12]})" if file.is_file() else ""
+    )  # the same name answers the same images the same
+    return Function(found, f"{said}{code}", side=side)
 
 
 def checked(answer: NDArray[np.generic], n: int, width: int, name: str, *, where: str | None = None) -> Embeddings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from cxrdata.audit.thresholds import Rule
 from cxrdata.errors import CxrError, nearest
 from cxrdata.tomlfile import read_toml
-from cxrtrain.config import POLICIES
+from cxrtrain.config import NORMALISE, POLICIES, PRECISIONS
 from cxrtrain.config_file import DNE, build, literal, set_value, table_lines
 from cxrtrain.dne import config as d
 from cxrtrain.resources import experiments_folder
@@ -26,6 +27,8 @@ _CHOICES = {
     "noise.objectives": d.OBJECTIVES,
     "black.spaces": d.SPACES,
     "disease.policy": POLICIES,
+    "input.normalise": NORMALISE,
+    "backbone.precision": PRECISIONS,
 }
 
 
@@ -87,8 +90,8 @@ def _with_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
 def _check(experiment: d.DneExperiment, where: str) -> None:
     for at in _POSITIVE:
         value = _at(experiment, at)
-        if value is not None and value <= 0:
-            raise CxrError("CXR-505", f"{at} cannot be {value}", where=where, fix="it is above 0")
+        if value is not None and not 0 < value < math.inf:  # nan is neither
+            raise CxrError("CXR-505", f"{at} cannot be {value}", where=where, fix="it is a number above 0")
     for at, known in _CHOICES.items():
         said = _at(experiment, at)
         for one in (said,) if isinstance(said, str) else said:
@@ -102,10 +105,28 @@ def _check(experiment: d.DneExperiment, where: str) -> None:
     if len(experiment.attribute.classes) != 2:
         problem = f"attribute.classes are two, not {len(experiment.attribute.classes)}"
         raise CxrError("CXR-505", problem, where=where, fix='for example classes = ["F", "M"]')
-    if not experiment.noise.penalty or min(experiment.noise.penalty) < 0:
+    _not_below_zero(experiment, where)
+    if not experiment.noise.penalty or not all(0 <= one < math.inf for one in experiment.noise.penalty):
         raise CxrError("CXR-505", "noise.penalty names numbers of 0 or above", where=where, fix="penalty = [0.001]")
     if not 0 < experiment.black.decay <= 1 or not 0 <= experiment.black.momentum < 1:
         raise CxrError("CXR-505", "black.decay is in (0, 1], black.momentum in [0, 1)", where=where, fix="0.95 and 0.9")
+    _check_judge(experiment, where)
+
+
+def _not_below_zero(experiment: d.DneExperiment, where: str) -> None:
+    for at, least in (
+        ("finetune.weight_decay", _at(experiment, "finetune.weight_decay")),
+        ("judge.bootstrap", _at(experiment, "judge.bootstrap")),
+        ("seed", experiment.seed),
+    ):
+        if not 0 <= least < math.inf:
+            raise CxrError("CXR-505", f"{at} cannot be {least}", where=where, fix="it is 0 or above")
+
+
+def _check_judge(experiment: d.DneExperiment, where: str) -> None:
+    if experiment.judge.test in (experiment.data.train, experiment.data.valid):
+        problem = f"judge.test cannot be {experiment.judge.test!r}, which is learnt or chosen by"
+        raise CxrError("CXR-505", problem, where=where, fix='a part of its own, such as "test"')
     Rule.parse(experiment.judge.threshold)
 
 

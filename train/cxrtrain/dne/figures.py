@@ -43,7 +43,7 @@ def fairness_figure(rows: pl.DataFrame) -> Figure:
     base = alt.Chart(table).encode(y=alt.Y("model:N", sort=models, title=None))
     spread = base.mark_rule(color=colour("blue")).encode(x="ci_low:Q", x2="ci_high:Q")
     dots = base.mark_point(filled=True, size=60, color=colour("blue")).encode(
-        x=alt.X("estimate:Q", title=None, scale=alt.Scale(domainMin=0))
+        x=alt.X("estimate:Q", title=None, scale=alt.Scale(zero=True))
     )
     order = [SHOWN[name] for name in _FAIR]
     chart = (spread + dots).properties(width=300, height=22 * len(models)).facet(

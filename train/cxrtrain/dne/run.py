@@ -7,6 +7,7 @@ what went into it; embeddings are kept beside them by what they are of (`backbon
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -51,8 +52,11 @@ class Wish:
 
 
 def plan_of(out: Path, experiment: DneExperiment, wish: Wish, *, say: Callable[[str], None] = lambda _: None) -> Plan:
-    """All stages. Raises CxrError: CXR-502 where nothing says what to work on, CXR-163 white-box through a black box."""
+    """All stages. Raises CxrError: CXR-502 where nothing says what to work on, CXR-163 white-box through a black box,
+    CXR-160 no such noise."""
     ways = ways_of(experiment, given=wish.noise is not None)
+    if wish.noise is not None and not wish.noise.is_file():  # before the hours of embeddings that come first
+        raise CxrError("CXR-160", "this file does not exist", where=str(wish.noise), fix="name the file of a noise")
     if wish.box is not None and any(way.access != BLACK for way in ways if way.objective):
         raise CxrError(
             "CXR-163", "a black box gives no gradients, and the noise is to be fitted by them", fix="--access black"
@@ -65,7 +69,7 @@ def plan_of(out: Path, experiment: DneExperiment, wish: Wish, *, say: Callable[[
         *(road.fit(way) for way in ways),
         road.finetune(),
         road.evaluate(),
-        _report(),
+        _report(ways),
     ]
     return Plan(out / STAGES, stages)
 
@@ -106,7 +110,7 @@ class _Road:
             said |= _own_store(self.wish)
             said["weights"] = _weights_digest(self.experiment.backbone.weights)
         if self.wish.box is not None:
-            said["box"] = [self.wish.box.api, self.wish.box.function]
+            said["box"] = [self.wish.box.api, self.wish.box.function, _code_of(self.wish.box.function)]
         return said
 
     def bundle(self) -> Stage:
@@ -257,18 +261,37 @@ def _weights_digest(said: str) -> str:
     return sha256_file(file) if file.is_file() else said
 
 
+def _code_of(function: str | None) -> str | None:
+    """A digest of the file that MODULE:FUNCTION stands in: it may have been changed since. None where there is none."""
+    from importlib.util import find_spec
+
+    if function is None:
+        return None
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = find_spec(function.partition(":")[0])
+    except (ImportError, ValueError, AttributeError):  # said when it is called
+        return None
+    finally:
+        sys.path.remove(here)
+    place = None if found is None or found.origin is None else Path(found.origin)
+    return sha256_file(place) if place is not None and place.is_file() else None
+
+
 def _file_digest(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
 
 
-def _report() -> Stage:
+def _report(ways: tuple[Way, ...]) -> Stage:
     def work(on: Work) -> None:
         from cxrtrain.dne.figures import write_figures
 
         fits = {name.removeprefix(f"{FIT}-"): place for name, place in on.of.items() if name.startswith(f"{FIT}-")}
         write_figures(on.of[EVALUATE], fits, on.folder)
 
-    return Stage(REPORT, work, (EVALUATE,), {"code": dne_digest()})
+    after = (EVALUATE, *(f"{FIT}-{way.name}" for way in ways))
+    return Stage(REPORT, work, after, {"code": dne_digest()})
 
 
 @cache
