@@ -88,7 +88,11 @@ def test_keys_are_unique(name: str) -> None:
 
 def test_every_vocabulary_file_is_known_and_hashed(vocabularies: Vocabularies) -> None:
     others = ("README", "phantom_norms.toml")  # what phantoms are drawn by is no part of a catalog
-    files = {path.name: path for path in data_folder("metadata").iterdir() if not path.name.startswith(others)}
+    files = {
+        path.name: path
+        for path in data_folder("metadata").iterdir()
+        if path.is_file() and not path.name.startswith(others)
+    }
     assert vocabularies.digests == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     assert set(files) == {*KEYS, "findings.toml", "healthy.toml"}
 

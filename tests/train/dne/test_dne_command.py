@@ -175,7 +175,8 @@ def test_black_box_in_python_and_a_given_noise(
 def test_a_budget_that_is_spent_is_said_and_gone_on_with(
     dne: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too small for the embeddings it ends the command; spent in the search it ends that, and a larger one goes on from there."""
+    """Too small for the embeddings it ends the command; small, it ends the search, and the noise found so far is evaluated within
+    it; a larger one goes on from there."""
     (tmp_path / "means.py").write_text(
         "def means(images):\n    return images.reshape(len(images), -1)[:, ::16].copy()\n"
     )
@@ -183,31 +184,34 @@ def test_a_budget_that_is_spent_is_said_and_gone_on_with(
     monkeypatch.syspath_prepend(str(tmp_path))
     black = ("--function", "means:means", "--objective", "uniform", "--set", "black.steps=4")
 
-    def fit(out: str, *more: object) -> tuple[int, str]:
-        code, _, told = dne("fit", *black, "--out", tmp_path / out, *more)
+    def run(step: str, out: str, budget: int) -> tuple[int, str]:
+        code, _, told = dne(step, *black, "--out", tmp_path / out, "--budget", budget)
         return code, told
 
     def steps(out: str) -> pl.DataFrame:
         return pl.read_csv(next((tmp_path / out / "stages").glob("fit-*/steps.csv")))
 
-    code, told = fit("spent", "--budget", 30)
-    assert code == 2
-    assert "CXR-168" in told
-    code, told = fit("whole", "--budget", 100_000)
+    def asked(out: str) -> int:
+        return int(json.loads((tmp_path / out / "function" / "queries.json").read_text())["queries"])
+
+    code, told = run("fit", "spent", 30)
+    assert (code, "CXR-168" in told) == (2, True)
+    code, told = run("fit", "whole", 100_000)
     assert code == 0, told
-    used = json.loads((tmp_path / "whole" / "function" / "queries.json").read_text())["queries"]
-    code, told = fit("spent", "--budget", used - 40)
+    used = asked("whole")
+    code, told = run("run", "spent", used // 2)
+    assert (code, "is too small" in told) == (2, True)
+    enough = int(told.partition("--budget ")[2].partition(" ")[0].replace(",", ""))
+    code, told = run("run", "spent", enough)
     assert code == 0, told
-    assert "the budget is spent after 3 of 4 steps" in told
-    before = steps("spent").height
-    assert 0 < before < 4
+    assert "the budget is spent after 1 of 4 steps" in told
+    assert (tmp_path / "spent" / "fairness.csv").is_file()
+    assert asked("spent") <= enough
+    assert steps("spent").height == 1
     shutil.rmtree(next((tmp_path / "spent" / "stages").glob("fit-*")))
-    code, told = fit("spent", "--budget", 100_000)
+    code, told = run("fit", "spent", 100_000)
     assert code == 0, told
     assert steps("spent").equals(steps("whole"))
-    # Nothing was asked twice but what the first budget broke off: part of a step, or of a look at the validation images.
-    asked = json.loads((tmp_path / "spent" / "function" / "queries.json").read_text())["queries"]
-    assert asked < used + 150
 
 
 @pytest.mark.parametrize(

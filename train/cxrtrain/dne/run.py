@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STAGES = "stages"
 BUNDLE, PROBE, FIT, FINETUNE, EVALUATE, REPORT = "bundle", "probe", "fit", "finetune", "evaluate", "report"
-SEARCH = "search"
+SEARCH, PREDICTIONS = "search", "predictions"
 _MAY_GROW = ("steps", "budget", "api_budget")
 TABLES = ("fairness.csv", "hiding.csv", "pictures.csv", "published.csv", "audit.csv")
 
@@ -145,15 +145,17 @@ class _Road:
         name = f"{FIT}-{way.name}"
 
         def work(on: Work) -> None:
-            from cxrtrain.dne.steps import fit_step, given_step
+            from cxrtrain.dne.steps import fit_step, given_step, share_of
 
             with self._ground(on, ("train", "valid")) as ground:
                 if self.wish.noise is not None:
                     given_step(ground, self.wish.noise, on.folder, resample=self.wish.resample, say=self.say)
                 else:
+                    budget = None if self.wish.box is None else self.wish.box.budget
+                    most = None if budget is None else share_of(ground, budget, len(self.ways))
                     fit_step(
-                        ground, way, on.of[PROBE], on.folder, self._search(way, on, inputs), tell=on.tell, say=self.say
-                    )
+                        ground, way, on.of[PROBE], on.folder, self._search(way, on, inputs), most=most, tell=on.tell, say=self.say
+                    )  # fmt: skip
 
         # The objective and the access are the way's; the other ways' are none of its business.
         noise = {
@@ -306,7 +308,7 @@ def publish(plan: Plan, out: Path) -> list[Path]:
     wanted: Mapping[str, tuple[str, ...]] = {
         **{name: ("noise.safetensors", "noise.png", "trace.csv") for name in plan.stages if name.startswith(f"{FIT}-")},
         FINETUNE: ("validation.csv",),
-        EVALUATE: TABLES,
+        EVALUATE: (*TABLES, PREDICTIONS),
         REPORT: ("figures",),
     }
     written = []

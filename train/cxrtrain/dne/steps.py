@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from cxrdata.small_cells import MIN_CELL
 from cxrdata.wording import counted
+from cxrtrain.dne.black_box import BudgetSpent
 from cxrtrain.dne.black_fit import fit_black
 from cxrtrain.dne.config import ATTRIBUTE, BLACK, GIVEN
 from cxrtrain.dne.data import head_of
@@ -27,6 +29,7 @@ from cxrtrain.dne.white_box import FittedNoise, Problem, fit_white
 from cxrtrain.evaluate import auroc
 
 PROBE = "probe"
+PREDICTIONS = "predictions"
 _AS_WELL = 0.05  # AUROCs that differ by less hide about as well
 _AT_ONCE = 256
 Tell = Callable[[str], None]
@@ -42,14 +45,17 @@ def probe_step(on: Ground, folder: Path) -> None:
     (folder / "probe.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
-def fit_step(on: Ground, way: Way, probe: Path, folder: Path, scratch: Path, *, tell: Tell, say: Tell) -> None:
-    """A noise; of several penalties the largest whose noise hides, on validation images, about as well as any."""
+def fit_step(
+    on: Ground, way: Way, probe: Path, folder: Path, scratch: Path, *, tell: Tell, say: Tell, most: int | None = None
+) -> None:
+    """A noise; of several penalties the largest whose noise hides, on validation images, about as well as any. most: queries of
+    one search without gradients (see `share_of`)."""
     experiment = on.experiment
     problem = Problem(on.images, read_head(probe, PROBE), on.data.attribute, on.data.train, on.data.valid)
     tried: list[tuple[float, float, FittedNoise]] = []
     for penalty in experiment.noise.penalty:
         tell(f"penalty {penalty:g}")
-        found = _fitted(on, way, problem, penalty, scratch, tell=tell, say=say)
+        found = _fitted(on, way, problem, penalty, scratch, most=most, tell=tell, say=say)
         left = _left(on, Noise(found.values)) if len(experiment.noise.penalty) > 1 else float("nan")
         tried.append((left, penalty, found))
     left, penalty, found = _mildest(tried)
@@ -70,7 +76,15 @@ def fit_step(on: Ground, way: Way, probe: Path, folder: Path, scratch: Path, *, 
 
 
 def _fitted(
-    on: Ground, way: Way, problem: Problem, penalty: float, scratch: Path, *, tell: Tell, say: Tell
+    on: Ground,
+    way: Way,
+    problem: Problem,
+    penalty: float,
+    scratch: Path,
+    *,
+    tell: Tell,
+    say: Tell,
+    most: int | None = None,
 ) -> FittedNoise:
     experiment = on.experiment
     assert way.objective is not None
@@ -78,14 +92,36 @@ def _fitted(
         assert way.space is not None
         place = _scratch(scratch, penalty)
         place.mkdir(parents=True, exist_ok=True)
+        budgets = [one for one in (experiment.black.budget, most) if one is not None]
+        black = replace(experiment.black, budget=min(budgets, default=None))
         return fit_black(
-            on.asked(place), problem, experiment.noise, experiment.black, way.objective, space=way.space, penalty=penalty,
+            on.asked(place), problem, experiment.noise, black, way.objective, space=way.space, penalty=penalty,
             seed=experiment.seed, scratch=place, tell=tell, say=say,
         )  # fmt: skip
     assert on.backbone is not None
     return fit_white(
         on.backbone, problem, experiment.noise, way.objective, penalty=penalty, seed=experiment.seed, tell=tell
     )
+
+
+def share_of(on: Ground, budget: int, ways: int) -> int:
+    """Queries that one search may ask of a black box with a budget for all: equal shares of what is left beside embeddings of all
+    clean images, of all images under each noise, and the looks at validation images. Raises CxrError CXR-168 where that is
+    not enough for a single step of each search."""
+    data, black, penalties = on.data, on.experiment.black, len(on.experiment.noise.penalty)
+    learnt, test = len(data.train) + len(data.valid), len(data.test)
+    searches = ways * penalties
+    looks = (black.steps // black.judge_every + 2) * min(len(data.valid), black.judge_images)
+    held = (1 + searches) * learnt + (1 + ways) * test + searches * looks
+    share, step = (budget - held) // searches, (2 * black.directions + 2) * min(black.batch, len(data.train))
+    if share < step:
+        raise BudgetSpent(
+            "CXR-168",
+            f"a budget of {budget:,} queries is too small: {held:,} are needed beside the search, and {searches * step:,} for a step "
+            f"of {counted(searches, 'search')}",
+            fix=f"--budget {held + searches * step:,} or more; or one objective, space and penalty",
+        )
+    return share
 
 
 def _mildest(tried: Sequence[tuple[float, float, FittedNoise]]) -> tuple[float, float, FittedNoise]:
@@ -140,20 +176,24 @@ def finetune_step(on: Ground, noises: Mapping[Way, Noise], folder: Path) -> None
 
 
 def _on_validation(scores: np.ndarray, truth: np.ndarray, attribute: np.ndarray) -> dict[str, float | None]:
-    """What settings are chosen by, at 0.5: point values; the classes as gaps between the attribute's extreme values."""
+    """What settings are chosen by, at 0.5: point values; the classes as gaps between the attribute's extreme values.
+    smallest_cell: images of the combination of disease and attribute that is rarest, which a gap hangs on."""
     right = (scores >= 0.5) == (truth == 1)
     gaps: dict[str, float | None] = {}
+    sizes = []
     for name, sick in (("negative", 0), ("positive", 1)):
         cells = [right[(truth == sick) & (attribute == group)] for group in np.unique(attribute)]
+        sizes += [len(cell) for cell in cells]
         rates = [float(cell.mean()) for cell in cells if len(cell)]
         gaps[f"equalised_odds_{name}"] = max(rates) - min(rates) if len(rates) == len(cells) else None
-    return {"accuracy": float(right.mean()), "auroc": auroc(scores, (truth == 1).astype(np.float64)), **gaps}
+    area = auroc(scores, (truth == 1).astype(np.float64))
+    return {"smallest_cell": min(sizes), "accuracy": float(right.mean()), "auroc": area, **gaps}
 
 
 def evaluate_step(
     on: Ground, noises: Mapping[Way, Noise], probe: Path, heads: Path, folder: Path, *, synthetic: bool, tell: Tell
 ) -> None:
-    """audit.csv, fairness.csv, hiding.csv, pictures.csv, published.csv."""
+    """audit.csv, fairness.csv, hiding.csv, pictures.csv, published.csv; predictions/, a file a model, as `cxrdata audit` reads."""
     data, judge = on.data, on.experiment.judge
     finding, by = on.experiment.disease.finding, on.experiment.attribute.name
     tell("fairness")
@@ -162,6 +202,7 @@ def evaluate_step(
         {model: _scores(on, heads, model, noise, rows) for model, noise in models.items()}
         for rows in (data.test, data.valid)
     )
+    _write_predictions(on, test, finding, folder / PREDICTIONS)
     rows = fairness_rows(
         test, valid, head_of(data.bundle, ATTRIBUTE), finding=finding, by=by, threshold=judge.threshold,
         bootstrap=judge.bootstrap, min_cell=1 if synthetic else MIN_CELL, seed=on.experiment.seed,
@@ -174,6 +215,20 @@ def evaluate_step(
     pictures(on, noises).write_csv(folder / "pictures.csv")
     datasets = sorted(set(data.bundle.dataset))
     comparison(rows, on.experiment, datasets=datasets, synthetic=synthetic).write_csv(folder / "published.csv")
+
+
+def _write_predictions(on: Ground, test: Mapping[str, Scores], finding: str, folder: Path) -> None:
+    bundle, rows = on.data.bundle, on.data.test
+    folder.mkdir()
+    for model, said in test.items():
+        frame = pl.DataFrame(
+            {
+                "dataset": np.array(bundle.dataset)[rows],
+                "image_id": np.array(bundle.image_id)[rows],
+                f"prob_{finding}": said.scores,
+            }
+        )
+        frame.sort("dataset", "image_id").write_parquet(folder / f"{model.replace(' ', '-')}.parquet")
 
 
 def _scores(on: Ground, heads: Path, model: str, noise: Noise | None, rows: np.ndarray) -> Scores:
