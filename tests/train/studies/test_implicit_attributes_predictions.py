@@ -358,7 +358,8 @@ def test_wrong_input(study: Command, tmp_path: Path) -> None:
     percent = given(keyed(1.0).with_columns(pl.col("prob_White") * 100))
     assert refused("--predictions", percent).startswith("error CXR-122")
     assert refused("--predictions", rows, "--data", "synthetic").startswith("error CXR-502: --predictions are there")
-    assert refused("--predictions", rows, "--draws", "3").startswith("error CXR-502: --predictions are there")
+    for option, what in {"--draws": "3", "--images-per-patient": "1", "--origins": "run", "--freeze": "backbone", "--criterion": "auroc"}.items():  # fmt: skip
+        assert refused("--predictions", rows, option, what).startswith("error CXR-502: --predictions are there")
     assert refused("--data", "synthetic", "--order", short).startswith("error CXR-502: --order")
     assert refused("--data", "synthetic", "--images-per-patient", "4").startswith("error CXR-501: there is no set")
     assert refused("--data", "synthetic", "--freeze", "all").startswith("error CXR-502: --freeze")

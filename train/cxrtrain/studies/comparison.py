@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 PHANTOMS = "phantoms: drawn images, nothing of them is comparable"
+RANDOM_ROWS = "synthetic catalog: its rows are random numbers, nothing of them is comparable"
 _PLACES = 3
 _COUNTS = 10  # a whole number from here on is a count
 

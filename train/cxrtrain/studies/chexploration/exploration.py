@@ -23,10 +23,10 @@ _ABOUT = "about.json"
 
 
 def explored(
-    catalog: Catalog, embeddings: Path, wish: Wish, *, predictions: Path | None, draws: pl.DataFrame
+    catalog: Catalog, embeddings: Path, wish: Wish, *, predictions: Path | None, draws: pl.DataFrame | None
 ) -> Exploration:
     """As published: the groups are White, Asian and Black, as far as the test set has them. predictions: whose logits are
-    marginals too. Raises CxrError as `explore` does."""
+    marginals too. draws: none where the test set could not be resampled. Raises CxrError as `explore` does."""
     request = ExploreRequest(
         embeddings,
         sampling=Sampling(by="race", per_group=wish.per_group, seed=design.SEED),

@@ -23,6 +23,10 @@ SYNTHETIC = (
     "SYNTHETIC DATA: no image here is of a patient. Drawn chests show hearts and, a little, ages, and nothing of race, sex or an "
     "effusion: models that look for these do so by chance, as they should. What is found proves the pipeline and says nothing about medicine."
 )
+SYNTHETIC_GIVEN = (
+    "SYNTHETIC DATA: the rows of this catalog, patients, labels and all, are random numbers; the predictions are the ones that were "
+    "given, and nothing was trained here. How well they agree with such rows says nothing about medicine."
+)
 _QUESTION = (
     "How much of race and sex can be read off a chest X-ray, how much of it is in the features of a model that was trained to find "
     "disease, and how do that model's errors differ between groups? After Glocker et al., eBioMedicine 89:104467, 2023."
@@ -34,6 +38,9 @@ _COHORT = (
 _RESAMPLED = (
     "The test set drawn anew, with replacement: the races equally often, within each race the diseases as in the whole test set, "
     "within each of these the ages. A difference between groups that is gone here came with disease or age."
+)
+_NOT_RESAMPLED = (
+    "There are no two races in this test set to draw equally often, so nothing is judged on a resampled one."
 )
 _ATTRIBUTES = (
     "A model trained for it reads race and sex off the image. The SPLIT test asks how much of that is in the features of the disease "
@@ -66,10 +73,15 @@ def page(result: Result) -> Page:
             *WHAT_DIFFERS,
             "Aggregates only: no row of any patient is in this file.",
         ],
-        notices=[SYNTHETIC] if result.synthetic else [],
+        notices=_notices(result),
         sections=_sections(result, figures),
         foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
     )
+
+
+def _notices(result: Result) -> list[str]:
+    """That the data are synthetic: what models learn of drawn chests is known, what was given may be anything."""
+    return [SYNTHETIC if result.trained else SYNTHETIC_GIVEN] if result.synthetic else []
 
 
 def _sections(result: Result, figures: list[Figure]) -> list[Section]:
@@ -82,7 +94,9 @@ def _sections(result: Result, figures: list[Figure]) -> list[Section]:
     ]
     sections = [
         Section("cohort", "Cohort and parts", [_COHORT], [_funnel(result), _parts(result)]),
-        Section("resampled", "The resampled test set", [_RESAMPLED], [_resampled(result)]),
+        Section("resampled", "The resampled test set", [_RESAMPLED], _resampled(result))
+        if result.resampled.height
+        else Section("resampled", "The resampled test set", [_NOT_RESAMPLED]),
         Section("detection", "Errors by race and sex", [], [*some("detection_"), *_errors(result), *some("resampled_", "models_")]),
         Section("attributes", "Race and sex", [_ATTRIBUTES], [*some("attributes"), *_read(result)]),
         *explored,
@@ -120,9 +134,9 @@ def _parts(result: Result) -> Table:
     return Table("parts", "Parts", caption, frame)
 
 
-def _resampled(result: Result) -> Table:
+def _resampled(result: Result) -> list[Table]:
     caption = "Prevalence within each race, before and after; draws are with replacement."
-    return Table("resampled", "Disease by race", caption, _without_empty(rounded(result.resampled)))
+    return [Table("resampled", "Disease by race", caption, _without_empty(rounded(result.resampled)))]
 
 
 def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
