@@ -13,6 +13,7 @@ from cxrdata.errors import CxrError
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.run import ExploreRequest, explore
 from cxrdata.explore.sampling import Sampling
+from cxrdata.report.figure import save_figures
 from cxrtrain.studies.chexploration import design
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cxrtrain.studies.chexploration.design import Wish
 
 _ABOUT = "about.json"
+# Of an exploration, what is most to the point first.
+ON_PAGE = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "explained")
 
 
 def explored(
@@ -47,8 +50,9 @@ def explored(
 
 
 def save(found: Exploration, folder: Path) -> None:
-    """Its tables and figures, and what is needed to draw some of them again on the page."""
+    """Its tables and figures, and what is needed to draw some of them again on the page, with the numbers of these as CSV."""
     found.save(folder)
+    save_figures([figure for figure in found.figures if figure.name in ON_PAGE], folder / "figures", formats=("csv",))
     about = {"marginals": found.marginals, "values": dict(found.values), "notes": found.notes}
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

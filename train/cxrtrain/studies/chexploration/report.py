@@ -13,10 +13,11 @@ from cxrdata.version import __version__
 from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
-from cxrtrain.studies.chexploration.figures import ON_PAGE, shown, study_figures
+from cxrtrain.studies.chexploration.exploration import ON_PAGE
+from cxrtrain.studies.chexploration.figures import shown, study_figures
 from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
 from cxrtrain.studies.chexploration.result import Result
-from cxrtrain.studies.comparison import rounded
+from cxrtrain.studies.comparison import rounded, signed
 
 TITLE = "Race and sex in models that find disease"
 SYNTHETIC = (
@@ -118,9 +119,9 @@ def _funnel(result: Result) -> Table:
     kept = [f"race_{slug(race)}" for race in design.RACES]
     caption = "expected images: as published. Race as harmonised, which need not be what the cohort goes by."
     names = ["step", "images", "patients", "expected_images", "delta", *kept]
-    return Table(
-        "funnel", "Cohort", caption, result.funnel.select(one for one in names if one in result.funnel.columns)
-    )
+    delta = pl.col("delta").map_elements(lambda value: signed(value, 0), return_dtype=pl.String)
+    frame = result.funnel.select(one for one in names if one in result.funnel.columns).with_columns(delta)
+    return Table("funnel", "Cohort", caption, frame)
 
 
 def _parts(result: Result) -> Table:
@@ -146,41 +147,32 @@ def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
 def _interval(frame: pl.DataFrame) -> pl.DataFrame:
     """Estimate and interval in one cell."""
     told = [
-        f"{estimate:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+        signed(estimate, 3) + ("" if low is None else f" ({signed(low, 3)} to {signed(high, 3)})")
         for estimate, low, high in frame.select("estimate", "low", "high").iter_rows()
     ]
     return frame.with_columns(pl.Series("told", told, dtype=pl.String)).drop("estimate", "low", "high")
 
 
 def _errors(result: Result) -> list[Figure | Table]:
-    """A table a finding: of the first model; and those of all others, folded."""
+    """A table a finding, model and test set, so that all of its columns have room on the page."""
     words = QUANTITIES | {"youden": "Youden's J"}
     rows = _interval(shown(result.detection)).with_columns(pl.col("metric").replace(words))
-    first = rows["model"].to_list()[:1]
-    keys = ["model", "test_set", "rules", "group", "n", "positives"]
     tables: list[Figure | Table] = []
     for label in design.FINDINGS:
-        title = label.replace("_", " ").title()
-        for name, own in (("errors", rows.filter(pl.col("model").is_in(first))), ("others", rows.filter(~pl.col("model").is_in(first)))):  # fmt: skip
-            told = own.filter(label=label).drop("label").with_columns(pl.col("model").replace(SAID))
-            if told.is_empty():
-                continue
-            wide = told.pivot("metric", index=keys, values="told", maintain_order=True)
-            said = [SAID[one] for one in first] if name == "errors" else ["other models"]
-            tables.append(Table(f"{name}_{label}", f"{title}, {said[0]}", _caption(result, label, own), wide))
+        for (model, test_set), own in rows.filter(label=label).group_by("model", "test_set", maintain_order=True):
+            wide = own.pivot("metric", index=["rules", "group", "n", "positives"], values="told", maintain_order=True)
+            where = "" if test_set == TEST else ", resampled"
+            title = f"{label.replace('_', ' ').title()}, {SAID[str(model)]}{where}"
+            caption = _caption(result, label=label, model=model, test_set=test_set)
+            tables.append(Table(slug(f"errors_{label}_{model}_{test_set}"), title, caption, wide))
     return tables
 
 
-def _caption(result: Result, label: str, rows: pl.DataFrame) -> str:
-    own = result.detection.filter(
-        pl.col("estimate").is_not_null(), pl.col("model").is_in(rows["model"].implode()), metric="threshold", label=label,
-        test_set=TEST,
-    )  # fmt: skip
-    said = [f"{SAID[model]} {' and '.join(f'{one:.3f}' for one in part['estimate'])}" for (model,), part in own.group_by("model", maintain_order=True)]  # fmt: skip
-    return (
-        "By published rules everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. "
-        f"Thresholds, published and careful: {', '.join(said)}."
-    )
+def _caption(result: Result, **which: object) -> str:
+    own = result.detection.filter(pl.col("estimate").is_not_null(), metric="threshold", **which)
+    said = " and ".join(f"{one:.3f}" for one in own["estimate"])
+    counted = "n: images; by published rules draws." if which["test_set"] == design.RESAMPLED else "n: images."
+    return f"By published rules everybody's FPR is as near to 0.2 as the scores allow. {counted} Thresholds, published and careful: {said}."
 
 
 def _read(result: Result) -> list[Figure | Table]:
