@@ -25,6 +25,17 @@ QUICK = ("--bootstrap", 20, "--min-cell", 1, "--no-tsne")
 STAGES = ["read-disease", "read-race", "read-sex", "cohort", "resample", "detection", "attributes", "explore-disease", "report"]  # fmt: skip
 
 
+def check_tables(page: str, written: Path) -> None:
+    """They fit the page; what is too long for it lies beside."""
+    tables = {name: re.findall('<th scope="col"[^>]*>([^<]*)', rest) for name, rest in re.findall(r'id="table-(\w+)">(.*?)</table>', page, re.DOTALL)}  # fmt: skip
+    # No wider than the page: neither the model nor J beside the rates.
+    assert tables["errors_no_finding_disease"] == ["test set", "rules", "group", "n", "positives", "AUROC", "true positive rate", "false positive rate"]  # fmt: skip
+    assert tables["youden_no_finding"] == ["model", "test set", "group", "published", "careful"]
+    assert re.search(">\u2212[0-9,]+</td>", page) and "&#x27;-" not in page
+    assert "rows, are in explored-disease/figures/marginals_by_race.csv" in page
+    assert pl.read_csv(written / "explored-disease" / "figures" / "marginals_by_race.csv").height > 200
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_from_predictions_to_the_page(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:
     """Their layout, three models: every output is there, the page fetches nothing; found again, and anew where a file changed."""
@@ -67,6 +78,7 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     assert (
         '<p class="notice">SYNTHETIC DATA: the rows of this catalog' in page and "by chance, as they should" not in page
     )
+    check_tables(page, written)
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert str(tmp_path) not in page and "patient0" not in page
 

@@ -12,7 +12,7 @@ from cxrdata.report.section import Section, Table
 from cxrdata.version import __version__
 from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
-from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
+from cxrtrain.studies.chexploration.design import NAMES, SAID, WHAT_DIFFERS
 from cxrtrain.studies.chexploration.exploration import ON_PAGE
 from cxrtrain.studies.chexploration.figures import shown, study_figures
 from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
@@ -61,6 +61,7 @@ _NOT_WHY = (
     "labels were mined from reports, whose errors may differ between groups too. A pooled threshold meets another mix of scores in each group, so "
     "that TPR and FPR move together where only prevalence or severity differ; read AUROC and J beside them."
 )
+_J = "youden"
 _PUBLISHED = "Where the rules here are those of the publication, differences come of data, models and chance: the reason says which."
 
 
@@ -154,25 +155,35 @@ def _interval(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _errors(result: Result) -> list[Figure | Table]:
-    """A table a finding, model and test set, so that all of its columns have room on the page."""
-    words = QUANTITIES | {"youden": "Youden's J"}
-    rows = _interval(shown(result.detection)).with_columns(pl.col("metric").replace(words))
+    """A table a finding and model, and one a finding of J, so that all columns have room on the page."""
+    rows = _interval(shown(result.detection))
+    rates = rows.filter(pl.col("metric") != _J).with_columns(pl.col("metric").replace(QUANTITIES))
     tables: list[Figure | Table] = []
     for label in design.FINDINGS:
-        for (model, test_set), own in rows.filter(label=label).group_by("model", "test_set", maintain_order=True):
-            wide = own.pivot("metric", index=["rules", "group", "n", "positives"], values="told", maintain_order=True)
-            where = "" if test_set == TEST else ", resampled"
-            title = f"{label.replace('_', ' ').title()}, {SAID[str(model)]}{where}"
-            caption = _caption(result, label=label, model=model, test_set=test_set)
-            tables.append(Table(slug(f"errors_{label}_{model}_{test_set}"), title, caption, wide))
+        finding = label.replace("_", " ").title()
+        for (model,), own in rates.filter(label=label).group_by("model", maintain_order=True):
+            keys = ["test_set", "rules", "group", "n", "positives"]
+            wide = own.pivot("metric", index=keys, values="told", maintain_order=True)
+            caption = _caption(result.detection.filter(model=model, label=label))
+            tables.append(Table(slug(f"errors_{label}_{model}"), f"{finding}, {SAID[str(model)]}", caption, wide))
+        index = rows.filter(label=label, metric=_J).with_columns(pl.col("model").replace(SAID))
+        if index.height:
+            wide = index.pivot("rules", index=["model", "test_set", "group"], values="told", maintain_order=True)
+            caption = "The true less the false positive rate, by either set of rules."
+            tables.append(Table(f"{_J}_{label}", f"{finding}, Youden's J", caption, wide))
     return tables
 
 
-def _caption(result: Result, **which: object) -> str:
-    own = result.detection.filter(pl.col("estimate").is_not_null(), metric="threshold", **which)
-    said = " and ".join(f"{one:.3f}" for one in own["estimate"])
-    counted = "n: images; by published rules draws." if which["test_set"] == design.RESAMPLED else "n: images."
-    return f"By published rules everybody's FPR is as near to 0.2 as the scores allow. {counted} Thresholds, published and careful: {said}."
+def _caption(rows: pl.DataFrame) -> str:
+    own = rows.filter(pl.col("estimate").is_not_null(), metric="threshold")
+    said = [
+        f"{test_set} {' and '.join(f'{one:.3f}' for one in part['estimate'])}"
+        for (test_set,), part in own.group_by("test_set", maintain_order=True)
+    ]
+    return (
+        "By published rules everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. "
+        f"Thresholds, published and careful: {', '.join(said)}."
+    )
 
 
 def _read(result: Result) -> list[Figure | Table]:
