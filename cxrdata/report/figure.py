@@ -29,7 +29,7 @@ class Figure:
 
     name: file name without suffix, unique in a report. caption: what it shows, what is masked, its source. chart: an Altair
     chart without theme of its own; `theme.colour` names its colours. table: the same numbers, for screen readers and for
-    copying.
+    copying. beside: where its CSV lies, seen from the page, if it does: a page names that in place of a very long table.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Figure:
     caption: str
     chart: Any
     table: pl.DataFrame
+    beside: str | None = None
 
 
 def figure_name(text: str) -> str:

@@ -26,6 +26,7 @@ from cxrdata.report.theme import colour_css
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
 _FEW_ROWS = 12  # the table of a figure with no more is open
 _MANY_ROWS = 40  # a plain table of more is folded
+_MOST_ROWS = 200  # the table of a figure with more is left out of the page where its CSV lies beside
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,22 @@ def _item(item: Figure | Table | Picture) -> str:
 
 def _figure(figure: Figure) -> str:
     name, title, caption = (html.escape(text) for text in (figure.name, figure.title, figure.caption))
-    opened = " open" if figure.table.height <= _FEW_ROWS else ""
-    label = f"{title}. {caption} The table below has the same numbers."
+    if figure.beside is not None and figure.table.height > _MOST_ROWS:
+        place = html.escape(figure.beside)
+        where = f"The same numbers, {figure.table.height:,} rows, are in {place}."
+        numbers = f'<p class="quiet">{where}</p>'
+    else:
+        opened = " open" if figure.table.height <= _FEW_ROWS else ""
+        where = "The table below has the same numbers."
+        numbers = f"<details{opened}><summary>Table: {title}</summary>{_table(figure.table, title)}</details>"
+    label = f"{title}. {caption} {where}"
     return "\n".join(
         [
             f'<figure id="figure-{name}"><h3>{title}</h3>',
             # Vega names the element it draws into in its own way, hence one within.
             f'<div class="chart" role="img" tabindex="0" aria-label="{label}"><div id="chart-{name}" aria-hidden="true"></div></div>',
             f"<figcaption>{caption}</figcaption>",
-            f"<details{opened}><summary>Table: {title}</summary>{_table(figure.table, title)}</details>",
+            numbers,
             "</figure>",
         ]
     )

@@ -6,7 +6,9 @@ import base64
 from html.parser import HTMLParser
 
 import polars as pl
+import pytest
 
+from cxrdata.report.figure import Figure
 from cxrdata.report.page import Page, render
 from cxrdata.report.section import Picture, Section, Table
 
@@ -33,7 +35,7 @@ class Elements(HTMLParser):
         return [(attributes, text.strip()) for tag, attributes, text in self.found if tag in tags]
 
 
-def made(*shows: Picture | Table) -> Elements:
+def made(*shows: Figure | Picture | Table) -> Elements:
     return Elements(render(Page("t", [], [], [Section("s", "S", [], list(shows))], "f")))
 
 
@@ -55,3 +57,20 @@ def test_negative_numbers_as_text_line_up_with_the_others() -> None:
     frame = pl.DataFrame({"name": ["a", "b"], "told": [f"{MINUS}0.5", "0.2"], "plain": ["-0.5", "0.2"]})
     cells = [(text, attributes.get("class")) for attributes, text in made(Table("t", "T", "c", frame)).of("td")]
     assert cells == [(f"{MINUS}0.5", "number"), ("'-0.5", None), ("0.2", "number"), ("0.2", None)]
+
+
+def test_a_long_table_that_lies_beside_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a figure: by its file, for the eye and for a screen reader. Without such a file the table stays, however long."""
+    monkeypatch.setattr("cxrdata.report.page.specification", lambda _: {})
+    monkeypatch.setattr("cxrdata.report.page.drawing_code", str)
+
+    def cells(rows: int, beside: str | None) -> tuple[int, int]:
+        page = made(Figure("f", "T", "c", None, pl.DataFrame({"at": range(rows), "n": range(rows)}), beside))
+        said = f"The same numbers, {rows:,} rows, are in figures/a&b.csv."
+        labels = [attributes.get("aria-label") or "" for attributes, _ in page.of("div")]
+        assert any(said in label for label in labels) == any(text == said for _, text in page.of("p"))
+        return len(page.of("td")), sum(said in label for label in labels)
+
+    assert cells(1201, "figures/a&b.csv") == (0, 1)
+    assert cells(200, "figures/a&b.csv") == (200, 0)
+    assert cells(1201, None) == (1201, 0)

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from chexploration_predictions import Study, write_ours, write_theirs
+from chexploration_predictions import Study, write_our_features, write_ours, write_theirs
 
 import cxrdata
 from cxrdata.explore.run import ExploreRequest, explore
 from cxrdata.explore.sampling import Sampling
 from cxrtrain.studies.chexploration.errors import ERRORS
 from cxrtrain.studies.chexploration.published import comparison, published_figures
+from cxrtrain.studies.comparison import RANDOM_ROWS
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ("--bootstrap", 20, "--min-cell", 1, "--no-tsne")
 STAGES = ["read-disease", "read-race", "read-sex", "cohort", "resample", "detection", "attributes", "explore-disease", "report"]  # fmt: skip
+
+
+def check_tables(page: str, written: Path) -> None:
+    """They fit the page; what is too long for it lies beside."""
+    tables = {name: re.findall('<th scope="col"[^>]*>([^<]*)', rest) for name, rest in re.findall(r'id="table-(\w+)">(.*?)</table>', page, re.DOTALL)}  # fmt: skip
+    # No wider than the page: neither the model nor J beside the rates.
+    assert tables["errors_no_finding_disease"] == ["test set", "rules", "group", "n", "positives", "AUROC", "true positive rate", "false positive rate"]  # fmt: skip
+    assert tables["youden_no_finding"] == ["model", "test set", "group", "published", "careful"]
+    assert re.search(">\u2212[0-9,]+</td>", page) and "&#x27;-" not in page
+    assert "rows, are in explored-disease/figures/marginals_by_race.csv" in page
+    assert pl.read_csv(written / "explored-disease" / "figures" / "marginals_by_race.csv").height > 200
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -62,7 +75,10 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     page = (written / "report.html").read_text(encoding="utf-8")
     for title in ("Cohort and parts", "The resampled test set", "Errors by race and sex", "Race and sex", "Features: disease model", "Published and here"):  # fmt: skip
         assert f">{title}</h2>" in page
-    assert '<p class="notice">SYNTHETIC DATA' in page
+    assert (
+        '<p class="notice">SYNTHETIC DATA: the rows of this catalog' in page and "by chance, as they should" not in page
+    )
+    check_tables(page, written)
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert str(tmp_path) not in page and "patient0" not in page
 
@@ -71,6 +87,7 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     known = compared.filter(dataset="chexpert")
     assert known.filter(pl.col("here").is_not_null()).height == known.height
     assert compared["reason"].null_count() == 0
+    assert known["reason"].unique().to_list() == [RANDOM_ROWS]
 
     # The exploration is that of `cxrdata explore`.
     with cxrdata.open(chexploration.catalog) as catalog:
@@ -123,6 +140,34 @@ def test_published_figures_and_why_they_are_not_met(chexploration: Study, chexpl
     row = real.filter(part="AP or PA", group="White").row(0, named=True)
     counted = chexploration.images.filter(race="White").height
     assert (row["published"], row["here"], row["difference"]) == (99027, counted, counted - 99027)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_test_set_of_one_race(chexploration: Study, chexploration_command: Command, tmp_path: Path) -> None:
+    """Nothing is drawn anew, and features are not compared by race; the rest of the page is there and says so."""
+    white = replace(chexploration, images=chexploration.images.filter(race="White"))
+    write_ours(white, tmp_path / "in" / "disease" / "predictions.test.parquet", "disease", "disease", "test")
+    write_our_features(white, tmp_path / "in" / "disease" / "embeddings.test.parquet", "disease", "test")
+    arguments = (
+        "--predictions",
+        tmp_path / "in",
+        "-c",
+        chexploration.catalog,
+        "--out",
+        tmp_path / "out",
+        *QUICK,
+        "--bootstrap",
+        0,
+    )
+    code, out, err = chexploration_command(*arguments)
+    assert code == 0, err
+    assert "explored-disease" not in [Path(line).name for line in out.splitlines()]
+    detection = pl.read_csv(tmp_path / "out" / "detection.csv", schema=ERRORS)
+    assert detection["test_set"].unique().to_list() == ["test"] and detection["group_value"].drop_nulls().unique().sort().to_list() == ["F", "M", "White"]  # fmt: skip
+    assert pl.read_csv(tmp_path / "out" / "resampled.csv").is_empty()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for said in ("There are no two races in this test set", "resampled: left out, no dataset has groups of race to balance", "features of the disease model: left out"):  # fmt: skip
+        assert page.count(said) == 1
 
 
 def test_race_and_sex_may_both_be_unknown() -> None:

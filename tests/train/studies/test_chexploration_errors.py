@@ -49,7 +49,9 @@ def draws(chexploration: Study) -> pl.DataFrame:
 
 def drawn(study: Study) -> pl.DataFrame:
     with cxrdata.open(study.catalog) as catalog:
-        return drawn_anew(catalog, study.part("test"), 1)[0]
+        draws = drawn_anew(catalog, study.part("test"), 1)[0]
+    assert draws is not None
+    return draws
 
 
 def judged(study: Study, folder: Path, wish: Wish = QUICK, draws: pl.DataFrame | None = None) -> tuple[pl.DataFrame, list[str]]:  # fmt: skip
@@ -223,6 +225,7 @@ def test_parts_and_prevalences_are_counted(chexploration: Study) -> None:
         test = chexploration.part("test")
         predicted, said = parts_of(catalog, "another", {"test": test}, 11)
         draws, table, _ = drawn_anew(catalog, test, 1)
+        assert draws is not None
         steps, _ = funnel_of(catalog, "chexpert")
         hidden = drawn_anew(catalog, test, 11)[1]
     counts = chexploration.images.group_by("part").len().sort("part")

@@ -48,7 +48,7 @@ def test_every_published_output_comes_of_drawn_images(tmp_path: Path) -> None:
         ("sex", "F"),
     }
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert '<p class="notice">SYNTHETIC DATA' in page
+    assert '<p class="notice">SYNTHETIC DATA: no image here is of a patient' in page
 
 
 @pytest.mark.soak

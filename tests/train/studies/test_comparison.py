@@ -34,3 +34,10 @@ def test_counts_stay_whole() -> None:
     assert told["n"].to_list() == ["22,433", "\N{MINUS SIGN}12", None]
     assert told["share"].to_list() == ["0.500", "\N{MINUS SIGN}0.250", "10.500"]
     assert told["blend"].to_list() == [0.25, 0.5, 1.0]
+
+
+def test_a_small_difference_of_counts_is_a_count() -> None:
+    frame = pl.DataFrame({"published": [223414.0, 64740.0, 1.0], "here": [223414.0, 64737.0, 1.0]})
+    told = rounded(frame.with_columns(difference=pl.col("here") - pl.col("published")))
+    assert told["difference"].to_list() == ["0", "\N{MINUS SIGN}3", "0.000"]
+    assert told["here"].to_list() == ["223,414", "64,737", "1.000"]

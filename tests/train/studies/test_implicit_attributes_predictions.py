@@ -101,6 +101,9 @@ def test_from_predictions_to_the_page(study: Command, tmp_path: Path) -> None:
         np.testing.assert_allclose(curve["tpr"], tpr, atol=1e-12)
         np.testing.assert_allclose(curve["thresholds"][1:], thresholds[1:], atol=1e-15)
         assert curve["thresholds"][0] is None
+        points = set(zip(*(np.round(curve[rate], 5) for rate in ("fpr", "tpr")), strict=True))
+        thinned = pl.read_csv(out / "roc.csv").filter(model=model, label="Black")
+        assert thinned.height and set(thinned.select("fpr", "tpr").rows()) <= points
     scores, truth = finding_scores()
     for at, label in enumerate(SLUGS):
         assert value(rows, model="pathology", label=label) == pytest.approx(roc_auc_score(truth[:, at], scores[:, at]))
@@ -220,6 +223,9 @@ def test_the_published_aucs_of_real_predictions(study: Command, real_data: Path,
     assert rows.height == len(aucs) == 14
     assert sorted(rows["estimate"]) == pytest.approx(sorted(aucs.values()), abs=1e-6)
     assert value(rows, label="hernia") == pytest.approx(aucs["Hernia"], abs=1e-6)
+    # No point for each of the scores.
+    assert 100 < pl.read_csv(tmp_path / "out" / "roc.csv").group_by("label").len()["len"].max() <= 2 * 201  # type: ignore[operator]
+    assert len(json.loads((tmp_path / "out" / "models" / "chexnet" / "evaluation.json").read_text())["roc_auc_curves"]["hernia"]["fpr"]) > 1000  # fmt: skip
 
 
 def test_found_again_and_run_anew(study: Command, tmp_path: Path) -> None:
@@ -358,7 +364,8 @@ def test_wrong_input(study: Command, tmp_path: Path) -> None:
     percent = given(keyed(1.0).with_columns(pl.col("prob_White") * 100))
     assert refused("--predictions", percent).startswith("error CXR-122")
     assert refused("--predictions", rows, "--data", "synthetic").startswith("error CXR-502: --predictions are there")
-    assert refused("--predictions", rows, "--draws", "3").startswith("error CXR-502: --predictions are there")
+    for option, what in {"--draws": "3", "--images-per-patient": "1", "--origins": "run", "--freeze": "backbone", "--criterion": "auroc"}.items():  # fmt: skip
+        assert refused("--predictions", rows, option, what).startswith("error CXR-502: --predictions are there")
     assert refused("--data", "synthetic", "--order", short).startswith("error CXR-502: --order")
     assert refused("--data", "synthetic", "--images-per-patient", "4").startswith("error CXR-501: there is no set")
     assert refused("--data", "synthetic", "--freeze", "all").startswith("error CXR-502: --freeze")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrdata.errors import CxrError
-from cxrtrain.studies.stages import Plan, Stage, Work
+from cxrtrain.studies.stages import Plan, Stage, Work, study_digest
 
 
 class Road:
@@ -107,3 +107,13 @@ def test_an_unknown_stage_is_named_with_those_that_are(road: Road) -> None:
     with pytest.raises(CxrError, match="there is no stage 'e'") as caught:
         road.run("e")
     assert (caught.value.code, caught.value.fix) == ("CXR-501", "stages: a, b, c, d")
+
+
+def test_the_digest_of_the_code_is_of_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies have files of the same names."""
+    told: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr("cxrtrain.studies.stages.stage_key", lambda **inputs: told.update(inputs) or "key")
+    assert study_digest.__wrapped__() == "key"
+    assert {"stages.py", "chexnet/report.py", "chexploration/report.py", "chexploration/published.tsv"} <= set(
+        told["studies"]
+    )

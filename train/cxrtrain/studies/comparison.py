@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 PHANTOMS = "phantoms: drawn images, nothing of them is comparable"
+RANDOM_ROWS = "synthetic catalog: its rows are random numbers, nothing of them is comparable"
 _PLACES = 3
-_COUNTS = 10  # a whole number from here on is a count
+_COUNTS = 10  # a whole number from here on is a count, and so are the whole numbers beside it
 
 
 def compare(
@@ -28,18 +29,23 @@ def compare(
 
 
 def rounded(frame: pl.DataFrame, *, but: Sequence[str] = ()) -> pl.DataFrame:
-    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole. A minus is
-    the sign of that name: a text that begins with a hyphen is taken for a formula."""
+    """Shares as text with three places: the page's tables show two of a number. Whole numbers of counts stay whole, and a
+    difference of two counts does however small it is. A minus is the sign of that name: a text that begins with a hyphen is
+    taken for a formula."""
+    names = [name for name, dtype in frame.schema.items() if dtype == pl.Float64 and name not in but]
 
-    def told(value: float) -> str:
-        whole = abs(value) >= _COUNTS and value == round(value)
-        return signed(value, 0 if whole else _PLACES)
+    def told(row: dict[str, float | None]) -> dict[str, str | None]:
+        known = [value for value in row.values() if value is not None]
+        counts = all(value == round(value) for value in known) and any(abs(value) >= _COUNTS for value in known)
+        return {name: None if value is None else _told(value, count=counts) for name, value in row.items()}
 
-    return frame.with_columns(
-        pl.col(name).map_elements(told, return_dtype=pl.String)
-        for name, dtype in frame.schema.items()
-        if dtype == pl.Float64 and name not in but
-    )
+    rows = [told(row) for row in frame.select(names).iter_rows(named=True)]
+    return frame.with_columns(pl.Series(name, [row[name] for row in rows], dtype=pl.String) for name in names)
+
+
+def _told(value: float, *, count: bool) -> str:
+    whole = count or (abs(value) >= _COUNTS and value == round(value))
+    return signed(value, 0 if whole else _PLACES)
 
 
 def signed(value: float, places: int) -> str:

@@ -158,11 +158,12 @@ class Plan:
 @cache
 def study_digest() -> str:
     """A digest of the code of cxrdata and of the studies: for stages that are quick, so that newer code is not passed by."""
+    root = Path(__file__).parent
     return stage_key(
         cxrdata=code_digest(),
         studies={
-            path.name: sha256_file(path)
-            for path in sorted(Path(__file__).parent.rglob("*"))
+            path.relative_to(root).as_posix(): sha256_file(path)  # every study has a report.py
+            for path in sorted(root.rglob("*"))
             if path.suffix in (".py", ".tsv")
         },
     )

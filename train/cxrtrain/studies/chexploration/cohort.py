@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cxrdata.audit.predictions import KEY
+from cxrdata.errors import CxrError
 from cxrdata.splits.attributes import with_attributes
 from cxrdata.splits.resample_split import ResampleRequest, resample_frame
 from cxrdata.splits.stored import read_split, split_names
@@ -95,11 +96,19 @@ def masked(
     return frame.with_columns(said, *(pl.when(~few & ~beside).then(pl.col(name)).alias(name) for name in columns))
 
 
-def drawn_anew(catalog: Catalog, test: pl.DataFrame, min_cell: int) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+def drawn_anew(
+    catalog: Catalog, test: pl.DataFrame, min_cell: int
+) -> tuple[pl.DataFrame | None, pl.DataFrame, list[str]]:
     """The test set by the published rules of resampling: the draws (dataset, image_id, n_draws); by race and disease, what
-    they change; notes. test: dataset, image_id. Raises CxrError as `resample` does."""
+    they change; notes. None and an empty table where there are no two races to balance. test: dataset, image_id. Raises other
+    CxrError as `resample` does."""
     images = images_of(catalog, test).with_columns(split=pl.lit(RESAMPLE.split))
-    made, resampled = resample_frame(catalog, images, {"arguments": {}}, RESAMPLE)
+    try:
+        made, resampled = resample_frame(catalog, images, {"arguments": {}}, RESAMPLE)
+    except CxrError as error:
+        if error.code != "CXR-410":
+            raise
+        return None, pl.DataFrame(schema=RESAMPLED), [f"resampled: left out, {error.problem}"]
     draws = made.frame.select(*KEY, "n_draws")
     known = with_attributes(catalog, images, ["race", "disease"])
     counts = (

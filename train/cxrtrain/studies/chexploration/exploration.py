@@ -13,6 +13,7 @@ from cxrdata.errors import CxrError
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.run import ExploreRequest, explore
 from cxrdata.explore.sampling import Sampling
+from cxrdata.report.figure import save_figures
 from cxrtrain.studies.chexploration import design
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from cxrtrain.studies.chexploration.design import Wish
 
 _ABOUT = "about.json"
+# Of an exploration, what is most to the point first.
+ON_PAGE = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "explained")
 
 
 def explored(
-    catalog: Catalog, embeddings: Path, wish: Wish, *, predictions: Path | None, draws: pl.DataFrame
+    catalog: Catalog, embeddings: Path, wish: Wish, *, predictions: Path | None, draws: pl.DataFrame | None
 ) -> Exploration:
     """As published: the groups are White, Asian and Black, as far as the test set has them. predictions: whose logits are
-    marginals too. Raises CxrError as `explore` does."""
+    marginals too. draws: none where the test set could not be resampled. Raises CxrError as `explore` does."""
     request = ExploreRequest(
         embeddings,
         sampling=Sampling(by="race", per_group=wish.per_group, seed=design.SEED),
@@ -47,8 +50,9 @@ def explored(
 
 
 def save(found: Exploration, folder: Path) -> None:
-    """Its tables and figures, and what is needed to draw some of them again on the page."""
+    """Its tables and figures, and what is needed to draw some of them again on the page, with the numbers of these as CSV."""
     found.save(folder)
+    save_figures([figure for figure in found.figures if figure.name in ON_PAGE], folder / "figures", formats=("csv",))
     about = {"marginals": found.marginals, "values": dict(found.values), "notes": found.notes}
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

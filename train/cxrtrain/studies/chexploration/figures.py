@@ -14,14 +14,13 @@ from cxrdata.report.figure import Figure, require_altair
 from cxrdata.report.theme import SHAPES, colour
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import CAREFUL, DETECT, RULES, SAID, TEST
+from cxrtrain.studies.chexploration.exploration import ON_PAGE
 from cxrtrain.studies.chexploration.result import Result
 
 _WORDS = {"auroc": "AUROC", "tpr": "True positive rate", "fpr": "False positive rate", "youden": "Youden's J"}
 _LABELS = {"no_finding": "No Finding", "pleural_effusion": "Pleural Effusion"}
 _SETS = (TEST, design.RESAMPLED)
 _EVERYBODY = "everybody"
-# Of an exploration, what is most to the point first.
-ON_PAGE = ("tests", "marginals_by_race", "marginals_by_sex", "marginals_by_disease", "explained")
 _PANEL = 300
 _BARS = "Bars are 95 % intervals. Masked groups are not drawn."
 
@@ -138,4 +137,5 @@ def _explorations(result: Result) -> Iterator[Figure]:
         for figure in found.figures:
             if figure.name in ON_PAGE:
                 title = f"{figure.title}: {SAID[model]}"
-                yield replace(figure, name=f"{model}_{figure.name}", title=title)
+                beside = f"explored-{model}/figures/{figure.name}.csv"
+                yield replace(figure, name=f"{model}_{figure.name}", title=title, beside=beside)

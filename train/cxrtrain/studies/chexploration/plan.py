@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cxrdata.errors import CxrError
 from cxrdata.stages import sha256_file
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import DETECT, EXPLORED, MODELS, READ, TEST, VAL, Wish
@@ -34,7 +35,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     **{f"{EXPLORE}-{model}": (f"explored-{model}",) for model in EXPLORED},
     REPORT: ("published.csv", "report.html", "figures"),
 }
-_NOTES, _ABOUT = "notes.json", "about.json"
+_NOTES, _ABOUT, _DRAWS = "notes.json", "about.json", "draws.parquet"
 _ERROR_TABLES = {DETECTION: "detection.csv", ATTRIBUTES: "attributes.csv"}
 
 
@@ -158,11 +159,18 @@ def _resample(desk: Desk, wish: Wish) -> Callable[[Work], None]:
         test = pl.read_parquet(desk.folder(on, desk.first) / "predictions.test.parquet", columns=KEY)
         with desk.opened(on) as catalog:
             draws, table, notes = drawn_anew(catalog, test, wish.min_cell)
-        draws.write_parquet(on.folder / "draws.parquet")
+        if draws is not None:
+            draws.write_parquet(on.folder / _DRAWS)
         table.write_csv(on.folder / "resampled.csv")
         _write_notes(on.folder, notes)
 
     return work
+
+
+def _draws_of(on: Work) -> pl.DataFrame | None:
+    """What the stage `resample` drew; None where there was nothing to balance."""
+    path = on.of[RESAMPLE] / _DRAWS
+    return pl.read_parquet(path) if path.is_file() else None
 
 
 def _errors(desk: Desk, wish: Wish, stage: str, models: Sequence[str]) -> Callable[[Work], None]:
@@ -173,7 +181,7 @@ def _errors(desk: Desk, wish: Wish, stage: str, models: Sequence[str]) -> Callab
         with desk.opened(on) as catalog:
             source = _source(catalog, desk.dataset)
             if stage == DETECTION:
-                judge = Judge(source, wish, pl.read_parquet(on.of[RESAMPLE] / "draws.parquet"))
+                judge = Judge(source, wish, _draws_of(on))
                 rows = detection(judge, files, on.tell)
             else:
                 judge = Judge(source, wish)
@@ -190,9 +198,15 @@ def _explore(desk: Desk, wish: Wish, model: str) -> Callable[[Work], None]:
 
         predictions = desk.folder(on, model) / "predictions.test.parquet" if model in DETECT else None
         features = desk.folder(on, model, EMBEDDINGS) / "embeddings.test.parquet"
-        with desk.opened(on) as catalog:
-            draws = pl.read_parquet(on.of[RESAMPLE] / "draws.parquet")
-            found = explored(catalog, features, wish, predictions=predictions, draws=draws)
+        try:
+            with desk.opened(on) as catalog:
+                found = explored(catalog, features, wish, predictions=predictions, draws=_draws_of(on))
+        except CxrError as error:
+            if error.code != "CXR-410":
+                raise
+            said = f"features of the {design.SAID[model]}: left out, {error.problem}; cxrdata explore --sample-by looks at others"
+            _write_notes(on.folder, [said])
+            return
         on.tell("drawing")
         save(found, on.folder / f"explored-{model}")
 
@@ -206,7 +220,8 @@ def _report(desk: Desk) -> Callable[[Work], None]:
 
         on.tell("drawing")
         notes = [*desk.notes, *(text for folder in on.of.values() for text in _read_notes(folder))]
-        explorations = {model: on.of[f"{EXPLORE}-{model}"] / f"explored-{model}" for model in desk.explored}
+        places = {model: on.of[f"{EXPLORE}-{model}"] / f"explored-{model}" for model in desk.explored}
+        explorations = {model: place for model, place in places.items() if place.is_dir()}
         result = Result.read(
             funnel=on.of[COHORT] / "funnel.csv",
             parts=on.of[COHORT] / "parts.csv",

@@ -15,7 +15,7 @@ from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
 from cxrtrain.studies.chexploration.design import NAMES, RACES, SAID, TEST, TRAIN, VAL
 from cxrtrain.studies.chexploration.result import Result
-from cxrtrain.studies.comparison import PHANTOMS, compare
+from cxrtrain.studies.comparison import PHANTOMS, RANDOM_ROWS, compare
 
 QUANTITIES = {
     "images": "images",
@@ -99,7 +99,7 @@ def _reason(row: Mapping[str, object], result: Result) -> str | None:
     if row["dataset"] != result.dataset:
         return f"this is the study of {NAMES[result.dataset]}; --dataset {row['dataset']} is that of {NAMES[str(row['dataset'])]}"
     if result.synthetic:
-        return PHANTOMS
+        return PHANTOMS if result.trained else RANDOM_ROWS
     return _lacking(row, result) if row["here"] is None else _apart(row, result)
 
 
@@ -110,6 +110,8 @@ def _lacking(row: Mapping[str, object], result: Result) -> str:
         return f"no predictions of the {SAID[str(model)]} are here; its published weights and images are not part of this project"
     if part in (TRAIN, VAL, TEST):
         return f"neither the catalog's split nor the predictions hold the part {part}, or this group of it"
+    if part == design.RESAMPLED and result.resampled.is_empty():
+        return "this test set has no two races to draw equally often"
     return "no images of it here, or fewer patients than may be shown"
 
 

@@ -12,16 +12,21 @@ from cxrdata.report.section import Section, Table
 from cxrdata.version import __version__
 from cxrdata.wording import slug
 from cxrtrain.studies.chexploration import design
-from cxrtrain.studies.chexploration.design import NAMES, SAID, TEST, WHAT_DIFFERS
-from cxrtrain.studies.chexploration.figures import ON_PAGE, shown, study_figures
+from cxrtrain.studies.chexploration.design import NAMES, SAID, WHAT_DIFFERS
+from cxrtrain.studies.chexploration.exploration import ON_PAGE
+from cxrtrain.studies.chexploration.figures import shown, study_figures
 from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
 from cxrtrain.studies.chexploration.result import Result
-from cxrtrain.studies.comparison import rounded
+from cxrtrain.studies.comparison import rounded, signed
 
 TITLE = "Race and sex in models that find disease"
 SYNTHETIC = (
     "SYNTHETIC DATA: no image here is of a patient. Drawn chests show hearts and, a little, ages, and nothing of race, sex or an "
     "effusion: models that look for these do so by chance, as they should. What is found proves the pipeline and says nothing about medicine."
+)
+SYNTHETIC_GIVEN = (
+    "SYNTHETIC DATA: the rows of this catalog, patients, labels and all, are random numbers; the predictions are the ones that were "
+    "given, and nothing was trained here. How well they agree with such rows says nothing about medicine."
 )
 _QUESTION = (
     "How much of race and sex can be read off a chest X-ray, how much of it is in the features of a model that was trained to find "
@@ -34,6 +39,9 @@ _COHORT = (
 _RESAMPLED = (
     "The test set drawn anew, with replacement: the races equally often, within each race the diseases as in the whole test set, "
     "within each of these the ages. A difference between groups that is gone here came with disease or age."
+)
+_NOT_RESAMPLED = (
+    "There are no two races in this test set to draw equally often, so nothing is judged on a resampled one."
 )
 _ATTRIBUTES = (
     "A model trained for it reads race and sex off the image. The SPLIT test asks how much of that is in the features of the disease "
@@ -53,6 +61,7 @@ _NOT_WHY = (
     "labels were mined from reports, whose errors may differ between groups too. A pooled threshold meets another mix of scores in each group, so "
     "that TPR and FPR move together where only prevalence or severity differ; read AUROC and J beside them."
 )
+_J = "youden"
 _PUBLISHED = "Where the rules here are those of the publication, differences come of data, models and chance: the reason says which."
 
 
@@ -66,10 +75,15 @@ def page(result: Result) -> Page:
             *WHAT_DIFFERS,
             "Aggregates only: no row of any patient is in this file.",
         ],
-        notices=[SYNTHETIC] if result.synthetic else [],
+        notices=_notices(result),
         sections=_sections(result, figures),
         foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
     )
+
+
+def _notices(result: Result) -> list[str]:
+    """That the data are synthetic: what models learn of drawn chests is known, what was given may be anything."""
+    return [SYNTHETIC if result.trained else SYNTHETIC_GIVEN] if result.synthetic else []
 
 
 def _sections(result: Result, figures: list[Figure]) -> list[Section]:
@@ -82,7 +96,9 @@ def _sections(result: Result, figures: list[Figure]) -> list[Section]:
     ]
     sections = [
         Section("cohort", "Cohort and parts", [_COHORT], [_funnel(result), _parts(result)]),
-        Section("resampled", "The resampled test set", [_RESAMPLED], [_resampled(result)]),
+        Section("resampled", "The resampled test set", [_RESAMPLED], _resampled(result))
+        if result.resampled.height
+        else Section("resampled", "The resampled test set", [_NOT_RESAMPLED]),
         Section("detection", "Errors by race and sex", [], [*some("detection_"), *_errors(result), *some("resampled_", "models_")]),
         Section("attributes", "Race and sex", [_ATTRIBUTES], [*some("attributes"), *_read(result)]),
         *explored,
@@ -104,9 +120,9 @@ def _funnel(result: Result) -> Table:
     kept = [f"race_{slug(race)}" for race in design.RACES]
     caption = "expected images: as published. Race as harmonised, which need not be what the cohort goes by."
     names = ["step", "images", "patients", "expected_images", "delta", *kept]
-    return Table(
-        "funnel", "Cohort", caption, result.funnel.select(one for one in names if one in result.funnel.columns)
-    )
+    delta = pl.col("delta").map_elements(lambda value: signed(value, 0), return_dtype=pl.String)
+    frame = result.funnel.select(one for one in names if one in result.funnel.columns).with_columns(delta)
+    return Table("funnel", "Cohort", caption, frame)
 
 
 def _parts(result: Result) -> Table:
@@ -120,9 +136,9 @@ def _parts(result: Result) -> Table:
     return Table("parts", "Parts", caption, frame)
 
 
-def _resampled(result: Result) -> Table:
+def _resampled(result: Result) -> list[Table]:
     caption = "Prevalence within each race, before and after; draws are with replacement."
-    return Table("resampled", "Disease by race", caption, _without_empty(rounded(result.resampled)))
+    return [Table("resampled", "Disease by race", caption, _without_empty(rounded(result.resampled)))]
 
 
 def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
@@ -132,37 +148,38 @@ def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
 def _interval(frame: pl.DataFrame) -> pl.DataFrame:
     """Estimate and interval in one cell."""
     told = [
-        f"{estimate:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+        signed(estimate, 3) + ("" if low is None else f" ({signed(low, 3)} to {signed(high, 3)})")
         for estimate, low, high in frame.select("estimate", "low", "high").iter_rows()
     ]
     return frame.with_columns(pl.Series("told", told, dtype=pl.String)).drop("estimate", "low", "high")
 
 
 def _errors(result: Result) -> list[Figure | Table]:
-    """A table a finding: of the first model; and those of all others, folded."""
-    words = QUANTITIES | {"youden": "Youden's J"}
-    rows = _interval(shown(result.detection)).with_columns(pl.col("metric").replace(words))
-    first = rows["model"].to_list()[:1]
-    keys = ["model", "test_set", "rules", "group", "n", "positives"]
+    """A table a finding and model, and one a finding of J, so that all columns have room on the page."""
+    rows = _interval(shown(result.detection))
+    rates = rows.filter(pl.col("metric") != _J).with_columns(pl.col("metric").replace(QUANTITIES))
     tables: list[Figure | Table] = []
     for label in design.FINDINGS:
-        title = label.replace("_", " ").title()
-        for name, own in (("errors", rows.filter(pl.col("model").is_in(first))), ("others", rows.filter(~pl.col("model").is_in(first)))):  # fmt: skip
-            told = own.filter(label=label).drop("label").with_columns(pl.col("model").replace(SAID))
-            if told.is_empty():
-                continue
-            wide = told.pivot("metric", index=keys, values="told", maintain_order=True)
-            said = [SAID[one] for one in first] if name == "errors" else ["other models"]
-            tables.append(Table(f"{name}_{label}", f"{title}, {said[0]}", _caption(result, label, own), wide))
+        finding = label.replace("_", " ").title()
+        for (model,), own in rates.filter(label=label).group_by("model", maintain_order=True):
+            keys = ["test_set", "rules", "group", "n", "positives"]
+            wide = own.pivot("metric", index=keys, values="told", maintain_order=True)
+            caption = _caption(result.detection.filter(model=model, label=label))
+            tables.append(Table(slug(f"errors_{label}_{model}"), f"{finding}, {SAID[str(model)]}", caption, wide))
+        index = rows.filter(label=label, metric=_J).with_columns(pl.col("model").replace(SAID))
+        if index.height:
+            wide = index.pivot("rules", index=["model", "test_set", "group"], values="told", maintain_order=True)
+            caption = "The true less the false positive rate, by either set of rules."
+            tables.append(Table(f"{_J}_{label}", f"{finding}, Youden's J", caption, wide))
     return tables
 
 
-def _caption(result: Result, label: str, rows: pl.DataFrame) -> str:
-    own = result.detection.filter(
-        pl.col("estimate").is_not_null(), pl.col("model").is_in(rows["model"].implode()), metric="threshold", label=label,
-        test_set=TEST,
-    )  # fmt: skip
-    said = [f"{SAID[model]} {' and '.join(f'{one:.3f}' for one in part['estimate'])}" for (model,), part in own.group_by("model", maintain_order=True)]  # fmt: skip
+def _caption(rows: pl.DataFrame) -> str:
+    own = rows.filter(pl.col("estimate").is_not_null(), metric="threshold")
+    said = [
+        f"{test_set} {' and '.join(f'{one:.3f}' for one in part['estimate'])}"
+        for (test_set,), part in own.group_by("test_set", maintain_order=True)
+    ]
     return (
         "By published rules everybody's FPR is as near to 0.2 as the scores allow. n: images; resampled by published rules: draws. "
         f"Thresholds, published and careful: {', '.join(said)}."

@@ -19,6 +19,7 @@ import polars as pl
 import cxrdata
 from cxrdata.audit.curves import roc_curve
 from cxrdata.audit.data import Scored
+from cxrdata.report.audit_figures import thinned_curve
 from cxrtrain.studies.case_study.rates import rates_by_patient
 from cxrtrain.studies.implicit_attributes.design import ATTRIBUTE, RACES, Wish
 from cxrtrain.studies.implicit_attributes.files import Predicted
@@ -79,14 +80,20 @@ def judge(one: Predicted, folder: Path, wish: Wish) -> Judged:
         rows.append(named | accuracy)
     evaluation = _frame(rows, EVALUATION)
     confusion = _confusion(answer.confusion, one, patients, wish)
-    curves = [
-        roc_curve(scored).select(pl.lit(label).alias("label"), "threshold", "fpr", "tpr")
+    curves = {
+        label: roc_curve(scored)
         for label, scored in tests.items()
         if label not in few  # its steps count them
-    ]
-    roc = pl.concat([pl.DataFrame(schema=ROC), *(own.select(pl.lit(one.model.name).alias("model"), pl.all()) for own in curves)])  # fmt: skip
-    _write_json(folder / JSON, evaluation, confusion, roc)
-    return Judged(evaluation, confusion, roc, answer.notes)
+    }
+    # With a point for each score it would say each image's score and truth: that lies with the predictions alone.
+    thinned = {label: thinned_curve(curve) for label, curve in curves.items() if curve.height}
+    _write_json(folder / JSON, evaluation, confusion, _roc(curves, one))
+    return Judged(evaluation, confusion, _roc(thinned, one), answer.notes)
+
+
+def _roc(curves: Mapping[str, pl.DataFrame], one: Predicted) -> pl.DataFrame:
+    named = [curve.with_columns(model=pl.lit(one.model.name), label=pl.lit(label)) for label, curve in curves.items()]
+    return pl.concat([pl.DataFrame(schema=ROC), *(curve.select(*ROC) for curve in named)])
 
 
 def _accuracy(races: Sequence[Scored], wish: Wish) -> dict[str, Any]:

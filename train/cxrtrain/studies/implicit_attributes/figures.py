@@ -184,7 +184,7 @@ def _roc(curves: pl.DataFrame, areas: pl.DataFrame) -> Iterator[Figure]:
             against = "Each race against the other two" if about == ATTRIBUTE else "Each finding"
             yield Figure(
                 f"roc_{what}{suffix}", f"ROC curves of {what}{title}", f"{against}, on test images. The dotted line is chance.",
-                chart, table.drop("place"),
+                chart, table.drop("place"), beside=f"figures/roc_{what}{suffix}.csv",
             )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def page(analysis: Analysis) -> Page:
             for section in _sections(analysis, figures)
             if section.shows or (section.name in ("reading", "notes") and section.said)
         ],
-        foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too.",
+        foot=f"cxrdata {__version__}. The terms of each dataset hold for what is derived from it too, such as roc.csv and models/.",
     )
 
 
