@@ -8,6 +8,7 @@ import click
 
 from cxrdata.cli.options import NAMES, catalog_option, example, names, print_options, quiet_option
 from cxrdata.cli.output import check_folder_place, emit, progress, remark, tell_of
+from cxrdata.small_cells import MIN_CELL
 
 
 @click.command(epilog=example("cxrdata explore features.parquet --split plain:test --out explored"))
@@ -69,6 +70,13 @@ from cxrdata.cli.output import check_folder_place, emit, progress, remark, tell_
 @click.option("--no-tsne", is_flag=True, help="Leave t-SNE out, which takes longest.")
 @click.option("--perplexity", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Of t-SNE.")
 @click.option(
+    "--min-cell",
+    type=click.IntRange(min=1),
+    default=MIN_CELL,
+    show_default=True,
+    help="Leave groups of fewer patients out of tests and figures; 1 leaves none out.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0, max=2**32 - 1),
     default=0,
@@ -100,6 +108,7 @@ def explore(
     contrasts: tuple[str, ...],
     no_tsne: bool,
     perplexity: float,
+    min_cell: int,
     seed: int,
     out: Path | None,
     row_format: str,
@@ -140,6 +149,7 @@ def explore(
         key=key,
         plane=not no_tsne,
         perplexity=perplexity,
+        min_cell=min_cell,
     )
     with cxrdata.open(catalog) as opened:
         with progress("exploring", quiet=quiet):

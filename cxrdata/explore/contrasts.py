@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from cxrdata.audit.adjust import adjusted
 from cxrdata.errors import CxrError, nearest
 from cxrdata.explore.extra import KOLMOGOROV_SMIRNOV, require_stats
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.splits.attributes import SCHEME
 
 ADJUST = "by"
+EMPTY = "a group has no images"
 _ALL = "*"
 KS_SCHEMA = {
     "resampled": pl.Boolean, "marginal": pl.String, "attribute": pl.String, "first": pl.String, "second": pl.String,
@@ -99,13 +101,18 @@ def contrasts_of(values: Mapping[str, Sequence[str]], wishes: Sequence[Wish] = (
 
 
 def compared(
-    rows: pl.DataFrame, marginals: Sequence[str], contrasts: Sequence[Contrast], *, resampled: bool
+    rows: pl.DataFrame,
+    marginals: Sequence[str],
+    contrasts: Sequence[Contrast],
+    *,
+    resampled: bool,
+    min_cell: int = MIN_CELL,
 ) -> pl.DataFrame:
     """`KS_SCHEMA`: a row a marginal and contrast, p values adjusted over all `n_tests` of them by Benjamini and Yekutieli.
 
     rows: one column a marginal and one an attribute, `patient`, and dataset, image_id. The tests take rows as independent,
-    as published; where patients or images come several times, p values are too small (`note`). A contrast with an empty
-    side has no test. Raises CxrError CXR-604 without scipy.
+    as published; where patients or images come several times, p values are too small (`note`). A contrast with a
+    side that is empty, or of fewer than `min_cell` patients, has no test; of such few there is no count either. Raises CxrError CXR-604 without scipy.
     """
     require_stats(KOLMOGOROV_SMIRNOV)
     found = []
@@ -113,7 +120,8 @@ def compared(
         known = rows.filter(pl.col(marginal).is_not_null())
         for one in contrasts:
             sides = [known.filter(pl.col(one.attribute) == value) for value in (one.first, one.second)]
-            tested = all(side.height for side in sides)
+            few = [0 < side["patient"].n_unique() < min_cell for side in sides]
+            tested = all(side.height for side in sides) and not any(few)
             test = _tested(*(side[marginal].to_numpy() for side in sides)) if tested else None
             found.append(
                 {
@@ -122,11 +130,11 @@ def compared(
                     "attribute": one.attribute,
                     "first": one.first,
                     "second": one.second,
-                    "n_first": sides[0].height,
-                    "n_second": sides[1].height,
+                    "n_first": None if few[0] else sides[0].height,
+                    "n_second": None if few[1] else sides[1].height,
                     "statistic": float(test.statistic) if test else None,
                     "p_value": float(test.pvalue) if test else None,
-                    "note": _repeated(pl.concat(sides)) if test else "a group has no images",
+                    "note": _repeated(pl.concat(sides)) if test else _untested(few, min_cell),
                 }
             )
     table = pl.DataFrame(found, schema=KS_SCHEMA)
@@ -134,6 +142,10 @@ def compared(
     p_adjusted = pl.Series("p_adjusted", adjusted(p_values, ADJUST)).fill_nan(None)
     n_tests = pl.col("p_value").count().cast(pl.Int64).alias("n_tests")
     return table.with_columns(p_adjusted, n_tests)
+
+
+def _untested(few: Sequence[bool], min_cell: int) -> str:
+    return f"masked: a group has fewer than {min_cell} patients" if any(few) else EMPTY
 
 
 def _tested(first: NDArray[np.float64], second: NDArray[np.float64]) -> Any:  # noqa: ANN401 - of scipy

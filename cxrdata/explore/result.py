@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cxrdata.errors import CxrError
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.store.parquet import ROW_GROUP_ROWS
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Exploration:
 
     sample: the images looked at, sorted by resampled, dataset, image_id, draw: these, patient, the attributes, logit_…,
     pca_1…, tsne_1, tsne_2. explained: mode, share of the variance, cumulative. tests: `contrasts.KS_SCHEMA`. marginals: the
-    columns that were tested. values: attribute -> its values in order, for figures. notes: what was counted and passed over.
+    columns that were tested. values: attribute -> its values in order, for figures, which
+    leave groups of fewer than min_cell patients out. notes: what was counted and passed over.
     """
 
     sample: pl.DataFrame
@@ -37,6 +39,7 @@ class Exploration:
     tests: pl.DataFrame
     marginals: tuple[str, ...]
     values: Mapping[str, tuple[str, ...]]
+    min_cell: int = MIN_CELL
     notes: list[str] = field(default_factory=list)
 
     @cached_property

@@ -25,7 +25,9 @@ from cxrdata.explore.order import check_order
 from cxrdata.explore.projection import embedded_plane, principal_components
 from cxrdata.explore.result import Exploration
 from cxrdata.explore.sampling import Sampling, sampled
+from cxrdata.explore.small_groups import of_few
 from cxrdata.interop.predictions import is_positional
+from cxrdata.small_cells import MIN_CELL
 from cxrdata.splits.attributes import check_attributes, with_attributes
 from cxrdata.splits.stored import open_split
 from cxrdata.wording import counted
@@ -49,6 +51,7 @@ class ExploreRequest:
     sampling: which images of them are looked at. contrasts: beside the published ones. predictions: whose logits of `labels` are marginals too.
     split: `NAME[:PART]`, the images to look at. resampled: `NAME[:PART]` of a split with draws, or a frame of them (dataset,
     image_id, n_draws), looked at beside on the same components. share: of the variance that the components hold. plane: whether t-SNE is computed.
+    min_cell: groups of fewer patients are in no test and no figure; 1 leaves none out.
     """
 
     embeddings: Path
@@ -64,6 +67,7 @@ class ExploreRequest:
     share: float = 0.99
     plane: bool = True
     perplexity: float = 30.0
+    min_cell: int = MIN_CELL
 
     @property
     def attributes(self) -> list[str]:
@@ -112,13 +116,19 @@ def explore(catalog: Catalog, request: ExploreRequest) -> Exploration:
             "cumulative": np.cumsum(components.explained),
         }
     )
+    notes += lacking
+    for name in request.by:
+        if few := of_few(sample, name, marginals, request.min_cell):
+            said = ", ".join("unknown" if value is None else value for value in few)
+            notes.append(f"{name} {said}: of fewer than {request.min_cell} patients, no group of the figures")
     return Exploration(
         sample=sample,
         explained=explained,
-        tests=_tests(sample, marginals, contrasts),
+        tests=_tests(sample, marginals, contrasts, request.min_cell),
         marginals=marginals,
         values=_values(source, sample, request.by),
-        notes=[*notes, *lacking],
+        min_cell=request.min_cell,
+        notes=notes,
     )
 
 
@@ -248,8 +258,12 @@ def _values(source: CatalogTruth, rows: pl.DataFrame, attributes: Sequence[str])
     return {name: source.order_of(name, rows[name]) for name in attributes}
 
 
-def _tests(sample: pl.DataFrame, marginals: Sequence[str], contrasts: Sequence[Contrast]) -> pl.DataFrame:
+def _tests(
+    sample: pl.DataFrame, marginals: Sequence[str], contrasts: Sequence[Contrast], min_cell: int
+) -> pl.DataFrame:
     parts = sample.partition_by("resampled", maintain_order=True)
     if not contrasts:
         return pl.DataFrame(schema=KS_SCHEMA)
-    return pl.concat(compared(one, marginals, contrasts, resampled=bool(one["resampled"][0])) for one in parts)
+    return pl.concat(
+        compared(one, marginals, contrasts, resampled=bool(one["resampled"][0]), min_cell=min_cell) for one in parts
+    )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cxrdata.explore.contrasts import EMPTY
 from cxrdata.explore.density import FEW, densities, span
+from cxrdata.explore.small_groups import of_few
 from cxrdata.report.figure import Figure, figure_name, require_altair
 from cxrdata.report.theme import CATEGORIES, colour
 
@@ -34,7 +36,14 @@ def explore_figures(found: Exploration) -> list[Figure]:
         pl.when("resampled").then(pl.lit(_AFTER)).otherwise(pl.lit(_BEFORE)).alias("part"),
         *(_coloured(found.sample, by, values) for by, values in found.values.items()),
     )
+    # Known by its colour from here on: what few patients share is nothing, and in no figure.
+    few = {by: of_few(sample, by, found.marginals, found.min_cell) for by in found.values}
+    sample = sample.with_columns(pl.col(by).replace(hidden, None) for by, hidden in few.items())
     return [*_joint(sample, found), *_marginals(sample, found), _explained(found.explained), *_tests(found.tests)]
+
+
+def _fewer(found: Exploration) -> str:
+    return f"; those of under {found.min_cell} patients are left out" if found.min_cell > 1 else ""
 
 
 def _said(name: str) -> str:
@@ -64,7 +73,7 @@ def _coloured(sample: pl.DataFrame, by: str, values: Sequence[str]) -> pl.Expr:
 
 def _colours(sample: pl.DataFrame, by: str, values: Sequence[str]) -> dict[str, str]:
     """value -> colour, in the order of the values."""
-    present = set(sample[by])
+    present = set(sample[by].drop_nulls())
     named = [value for value in values if value in present]
     extra = {value: colour(name) for value, name in ((_REST, "quiet"), (_UNKNOWN, "grey")) if value in present}
     return {value: colour(CATEGORIES[at]) for at, value in enumerate(named)} | extra
@@ -86,7 +95,7 @@ def _joint(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
     for x, y in (pair for pair in pairs if found.values and set(pair) <= set(sample.columns)):
         limits = {name: span(sample[name].to_numpy()) for name in (x, y)}
         panels = [
-            _joint_plot(sample.filter(part=part), by, _colours(sample, by, values), limits, title=f"{_said(by)}, {part}" if len(parts) > 1 else _said(by))
+            _joint_plot(sample.filter(pl.col(by).is_not_null(), part=part), by, _colours(sample, by, values), limits, title=f"{_said(by)}, {part}" if len(parts) > 1 else _said(by))
             for by, values in found.values.items()
             for part in parts
         ]  # fmt: skip
@@ -102,7 +111,7 @@ def _joint(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
                 else "One point an image. "
             )
             + ("Both samples are on the same axes. " if len(parts) > 1 else "")
-            + f"{_KERNEL}.",
+            + f"{_KERNEL}{_fewer(found)}.",
             chart,
             _summary(sample, (x, y), list(found.values)),
         )  # fmt: skip
@@ -158,7 +167,8 @@ def _summary(sample: pl.DataFrame, columns: Sequence[str], attributes: Sequence[
         for what, expression in (("mean", pl.col(name).mean()), ("sd", pl.col(name).std()))
     ]
     parts = [
-        sample.group_by("part", value=by, maintain_order=True)
+        sample.filter(pl.col(by).is_not_null())
+        .group_by("part", value=by, maintain_order=True)
         .agg(pl.len().cast(pl.Int64).alias("n"), *measures)
         .select("part", pl.lit(by).alias("attribute"), pl.exclude("part"))
         .sort("part", "value")
@@ -181,7 +191,7 @@ def _marginals(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
             continue
         panels, tables = [], []
         for marginal, per_part in curves.items():
-            limits = span(sample[marginal].drop_nulls().to_numpy())
+            limits = span(sample.filter(pl.col(by).is_not_null())[marginal].drop_nulls().to_numpy())
             highest = float(pl.concat(per_part)["density"].to_numpy().max(initial=0.0))
             for part, one in zip(parts, per_part, strict=True):
                 tables.append(one.select(pl.lit(part).alias("part"), pl.lit(marginal).alias("marginal"), pl.all()))
@@ -201,7 +211,7 @@ def _marginals(sample: pl.DataFrame, found: Exploration) -> Iterator[Figure]:
         yield Figure(
             f"marginals_by_{figure_name(by)}",
             f"Components and logits by {_said(by).lower()}",
-            f"{_KERNEL}{few}; each has the area 1, however many images it is of.",
+            f"{_KERNEL}{few}{_fewer(found)}; each has the area 1, however many images it is of.",
             alt.concat(*panels, columns=len(parts) if len(parts) > 1 else _COLUMNS).resolve_scale(
                 x="independent", y="independent"
             ),
@@ -215,7 +225,7 @@ def _curves(
     """The densities of each marginal that any image has, one frame a part."""
     found = {}
     for marginal in marginals:
-        known = sample.filter(pl.col(marginal).is_not_null())
+        known = sample.filter(pl.col(marginal).is_not_null(), pl.col(by).is_not_null())
         if known.height:
             limits = span(known[marginal].to_numpy())
             found[marginal] = [densities(known.filter(part=part), marginal, by, limits) for part in parts]
@@ -257,7 +267,9 @@ def _tests(tests: pl.DataFrame) -> Iterator[Figure]:
         ),
         statistic=pl.col("statistic").round(_DIGITS),
         d=pl.col("statistic").map_elements(lambda one: f"{one:.2f}", return_dtype=pl.String).fill_null("-"),
-        p=pl.col("p_adjusted").map_elements(_p_value, return_dtype=pl.String).fill_null("no images"),
+        p=pl.col("p_adjusted")
+        .map_elements(_p_value, return_dtype=pl.String)
+        .fill_null(pl.when(pl.col("note") == EMPTY).then(pl.lit("no images")).otherwise(pl.lit("masked"))),
         differs=pl.col("p_adjusted") < ALPHA,
     )
     marginals = shown["marginal"].unique(maintain_order=True).to_list()

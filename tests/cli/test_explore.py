@@ -32,7 +32,18 @@ def embeddings(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def explore(say: Callable[..., Said], catalog: Path, embeddings: Path) -> Callable[..., Said]:
     return lambda *arguments: say(
-        "explore", str(embeddings), "-c", str(catalog), "--sample-by", "sex", "--by", "sex", "--no-tsne", *arguments
+        "explore",
+        str(embeddings),
+        "-c",
+        str(catalog),
+        "--sample-by",
+        "sex",
+        "--by",
+        "sex",
+        "--no-tsne",
+        "--min-cell",
+        "1",
+        *arguments,
     )
 
 
@@ -49,6 +60,15 @@ def test_it_prints_the_tests_and_what_was_left_out(explore: Callable[..., Said])
     assert "4 components of 4 hold 99% of the variance\n" in said.err
     assert "of the published contrasts there are no images for race Asian and White; race" in said.err
     assert explore("--format", "csv") == said
+
+
+def test_groups_of_few_patients_are_left_out_and_said(explore: Callable[..., Said]) -> None:
+    said = explore("--format", "csv", "--min-cell", "1000")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert {(row["n_first"], row["p_value"], row["note"]) for row in rows if row["attribute"] == "sex"} == {
+        ("", "", "masked: a group has fewer than 1000 patients")
+    }
+    assert "sex F, M: of fewer than 1000 patients, no group of the figures\n" in said.err
 
 
 def test_contrasts_that_are_asked_for(explore: Callable[..., Said]) -> None:
@@ -92,7 +112,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(explore: Callab
 
 def test_python_says_the_same(explore: Callable[..., Said], catalog: Path, embeddings: Path) -> None:
     with cxrdata.open(catalog) as opened:
-        request = ExploreRequest(embeddings, by=("sex",), sampling=Sampling(by="sex"), plane=False)
+        request = ExploreRequest(embeddings, by=("sex",), sampling=Sampling(by="sex"), plane=False, min_cell=1)
         assert explore("--format", "csv").out == explored(opened, request).tests.write_csv()
 
 

@@ -64,6 +64,19 @@ def test_a_side_without_images_is_no_test_and_does_not_count() -> None:
     np.testing.assert_allclose(tested["p_adjusted"].to_numpy(), adjusted, rtol=1e-12)
 
 
+def test_a_side_of_few_patients_is_no_test_and_does_not_count() -> None:
+    """However many images they have, and nothing tells how many."""
+    rows = _rows().with_columns(patient=pl.when(pl.col("sex") == "M").then(pl.lit("m")).otherwise("patient"))
+    contrasts = [Contrast("sex", "F", "M"), Contrast("race", "White", "Black")]
+    masked = compared(rows, ["pca_1"], contrasts, resampled=False, min_cell=2)
+    assert masked.select("n_first", "n_second", "statistic", "n_tests", "note").rows()[0] == (
+        120, None, None, 1, "masked: a group has fewer than 2 patients",
+    )  # fmt: skip
+    every = compared(rows, ["pca_1"], contrasts, resampled=False, min_cell=1)
+    assert every["n_tests"].to_list() == [2, 2] and every["n_second"][0] == 120
+    assert compared(rows, ["pca_1"], contrasts, resampled=False)["n_second"][0] is None  # the house's own number
+
+
 @pytest.mark.parametrize(
     ("images", "patients", "note"),
     [

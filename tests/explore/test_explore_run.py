@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent / "golden" / "tests.csv"
 
 @pytest.fixture(scope="module")
 def request_(embedded: Path, predicted: Path) -> ExploreRequest:
-    return ExploreRequest(embedded, predictions=predicted, plane=False)
+    return ExploreRequest(embedded, predictions=predicted, plane=False, min_cell=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,26 @@ def test_what_is_tested_does_not_depend_on_what_figures_colour_by(
     assert other.tests.equals(found.tests) and other.notes == found.notes
     assert set(found.tests["attribute"]) == {"disease", "race", "sex"}
     assert list(other.values) == ["view"]
+
+
+def test_groups_of_few_patients_are_left_out(explored: Catalog, request_: ExploreRequest, found: Exploration) -> None:
+    asked = replace(request_, sampling=Sampling(by="sex", per_group=150), min_cell=11)
+    careful = explore(explored, asked)
+    assert careful.sample.equals(found.sample) and careful.min_cell == ExploreRequest(Path()).min_cell == 11
+    patients = {
+        (name, value): n
+        for name in asked.by
+        for value, n in found.sample.group_by(name).agg(pl.col("patient").n_unique()).iter_rows()
+    }
+    few = {(name, value) for (name, value), n in patients.items() if n < 11}
+    assert few
+    for name in asked.by:
+        said = [note for note in careful.notes if note.startswith(f"{name} ") and "no group of the figures" in note]
+        told = set(said[0].removeprefix(f"{name} ").partition(":")[0].split(", ")) if said else set()
+        assert told == {value or "unknown" for by, value in few if by == name}
+    for row in careful.tests.iter_rows(named=True):
+        hidden = bool(few & {(row["attribute"], row["first"]), (row["attribute"], row["second"])})
+        assert (row["p_value"] is None) == hidden
 
 
 def test_an_order_that_nothing_follows_is_refused(

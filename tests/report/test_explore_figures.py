@@ -21,7 +21,7 @@ VALUES = {"sex": ("F", "M"), "view": VIEWS}
 MARGINALS = ("pca_1", "pca_2", "logit_no_finding")
 
 
-def _exploration(*, resampled: bool) -> Exploration:
+def _exploration(*, resampled: bool, min_cell: int = 1) -> Exploration:
     rng = np.random.default_rng(0)
     n = 120
     at = np.arange(n)
@@ -39,10 +39,12 @@ def _exploration(*, resampled: bool) -> Exploration:
     )
     parts = sample.partition_by("resampled", maintain_order=True)
     contrasts = [Contrast("sex", "F", "M"), Contrast("view", "v00", "v01")]
-    tests = pl.concat(compared(one, MARGINALS, contrasts, resampled=bool(one["resampled"][0])) for one in parts)
+    tests = pl.concat(
+        compared(one, MARGINALS, contrasts, resampled=bool(one["resampled"][0]), min_cell=min_cell) for one in parts
+    )
     share = np.array([0.5, 0.3, 0.2])
     explained = pl.DataFrame({"mode": ["pca_1", "pca_2", "pca_3"], "share": share, "cumulative": share.cumsum()})
-    return Exploration(sample, explained, tests, MARGINALS, VALUES)
+    return Exploration(sample, explained, tests, MARGINALS, VALUES, min_cell)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,20 @@ def _scales(part: Any) -> list[Any]:
 def test_all_that_there_is_to_show(one: dict[str, Figure], both: dict[str, Figure]) -> None:
     names = ["joint_pca_1_2", "joint_tsne_1_2", "marginals_by_sex", "marginals_by_view", "explained", "tests"]
     assert list(one) == list(both) == names
+
+
+def test_groups_of_few_patients_are_in_no_figure() -> None:
+    # 40 patients: 4 of unknown sex, 16 women, 20 men; no view but the last has 11; those without a colour have together.
+    found = {figure.name: figure for figure in explore_figures(_exploration(resampled=False, min_cell=11))}
+    assert found["marginals_by_sex"].table["value"].unique().sort().to_list() == ["F", "M"]
+    for name in ("joint_pca_1_2", "joint_tsne_1_2"):
+        assert set(found[name].table["value"]) == {"F", "M", VIEWS[-1], "other values"}
+        assert "'unknown'" not in str(found[name].chart.to_dict()) and "'v00'" not in str(found[name].chart.to_dict())
+        assert "those of under 11 patients are left out" in found[name].caption
+    said = str(found["tests"].chart.to_dict())
+    assert "'masked'" in said and "'no images'" not in said
+    few = found["tests"].table.filter(attribute="view")
+    assert few["statistic"].null_count() == few["n_first"].null_count() == few.height
 
 
 def test_charts_are_valid_and_name_no_image(one: dict[str, Figure], both: dict[str, Figure]) -> None:

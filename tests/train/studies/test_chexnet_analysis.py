@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from chexnet_catalog import make_catalog, truth_of, write_ours, write_theirs
@@ -18,8 +19,10 @@ from polars.testing import assert_frame_equal
 from sklearn.metrics import roc_auc_score
 
 import cxrdata
+from cxrdata.audit.data import Grouping, Scored
 from cxrtrain.studies.chexnet.analyse import Analysis, Given, Wish, analyse
 from cxrtrain.studies.chexnet.design import findings
+from cxrtrain.studies.chexnet.masking import BESIDE, mask_beside
 from cxrtrain.studies.chexnet.predictions import find_files
 from cxrtrain.studies.chexnet.published import comparison, published_figures
 from cxrtrain.studies.comparison import PHANTOMS
@@ -106,7 +109,58 @@ def test_groups_against_scikit_learn(published: Analysis, real_data: Path) -> No
             assert row["estimate"].item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_masked_decade_does_not_follow_from_the_others(published: Analysis) -> None:
+    """Four films are of people over 90: with the eighties masked too, their positives are anything from none to four."""
+    decades = published.rows.filter(group_by="age_group:decades", label="hernia")
+    rows = {row["group_value"]: row for row in decades.filter(metric="auroc").iter_rows(named=True)}
+    assert [value for value, row in rows.items() if row["n_positive"] is None] == ["80-89", "90+"]
+    assert [value for value, row in rows.items() if row["estimate"] is None] == ["0-9", "10-19", "80-89", "90+"]
+    assert (rows["80-89"]["n"], rows["80-89"]["note"]) == (188, BESIDE)
+    assert rows["90+"]["note"] == "masked: fewer than 11 patients"
+    own = decades.filter(pl.col("group_value") == "80-89")
+    assert own.height > 1 and own["n_positive"].null_count() == own["estimate"].null_count() == own.height
+    others = published.rows.filter(pl.col("group_by") != "age_group:decades")
+    assert (others["note"] == BESIDE).sum() == 0  # nobody else is masked
+
+
 # On made-up predictions of synthetic tables.
+
+
+@pytest.mark.parametrize("named", ["80-89", "70-79"])
+def test_what_is_masked_beside_a_masked_group_and_what_compares_with_it(named: str) -> None:
+    decades = ("60-69", "70-79", "80-89", "90+")
+    codes = np.repeat(np.arange(4, dtype=np.int32), (60, 40, 30, 5))
+    n = len(codes)
+    scored = Scored(
+        model="m", label="hernia", truth="text_mining", policy="zeros", probabilities=True, scores=np.zeros(n),
+        positive=np.arange(n) % 3 == 0, patients=np.arange(n), weights=np.ones(n),
+        groupings=(Grouping("age_group:decades", decades, codes), Grouping("sex", ("F", "M"), (codes > 0).astype(np.int32))),
+    )  # fmt: skip
+    said = [
+        ("age_group:decades", value, "auroc", None if value != "90+" else "masked: fewer than 11 patients")
+        for value in decades
+    ]
+    said += [
+        ("age_group:decades", None, "auroc_gap", f"highest 60-69, lowest {named}; no interval"),
+        ("age_group:decades", "60-69", "auroc_difference", f"unstable: 9 positives; less {named}"),
+        ("sex", "F", "auroc", None),
+        ("sex", None, "auroc_gap", "highest F, lowest M"),
+        ("overall", None, "auroc", None),
+    ]
+    numbers = dict.fromkeys(("estimate", "ci_low", "ci_high", "p_value", "p_adjusted"), 0.5)
+    rows = pl.DataFrame(
+        [
+            dict(zip(("group_by", "group_value", "metric", "note"), one, strict=True))
+            | {"model": "m", "label": "hernia", "n_positive": 9, "method": "x", **numbers}
+            for one in said
+        ]
+    )
+    told = mask_beside(rows, [scored], 11)
+    assert told.columns == rows.columns
+    hidden = [one is None for one in told["n_positive"]]
+    assert hidden == [False, False, True, False, named == "80-89", named == "80-89", False, False, False]
+    assert [note == BESIDE for note in told["note"]] == [one is None for one in told["estimate"]] == hidden
+    assert mask_beside(rows, [scored], 1).equals(rows)
 
 
 def test_the_golden_table(catalog: Path, tmp_path: Path) -> None:

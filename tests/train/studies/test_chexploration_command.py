@@ -93,7 +93,7 @@ def test_from_predictions_to_the_page(chexploration: Study, chexploration_comman
     with cxrdata.open(chexploration.catalog) as catalog:
         draws = next((written / "stages").glob("resample-*")) / "draws.parquet"
         embedded = tmp_path / "output" / "disease" / "densenet-all" / "embeddings.test.csv"
-        request = ExploreRequest(embedded, order=tmp_path / "order.test.csv", sampling=Sampling(seed=42), plane=False, resampled=pl.read_parquet(draws))  # fmt: skip
+        request = ExploreRequest(embedded, order=tmp_path / "order.test.csv", sampling=Sampling(seed=42), plane=False, min_cell=1, resampled=pl.read_parquet(draws))  # fmt: skip
         tests = explore(catalog, request).tests
     modes = pl.read_csv(written / "explored-disease" / "tests.csv").filter(pl.col("marginal").str.starts_with("pca"))
     assert modes.select("marginal", "first", "statistic", "p_value").rows() == tests.select("marginal", "first", "statistic", "p_value").rows()  # fmt: skip

@@ -103,6 +103,25 @@ def test_what_is_published_is_of_one_result(road: Road, tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["said_d"]
 
 
+def test_what_no_stage_of_a_later_plan_makes_goes_too(road: Road, tmp_path: Path) -> None:
+    """Whether the later plan names it or not: as where features were explored, and then predictions alone are there."""
+    out = tmp_path / "out"
+    road.run()
+    (out / "figures").mkdir(parents=True)  # somebody's own
+    (tmp_path / "other").mkdir()
+    road.plan().publish(out, {"b": ("said",)})
+    said: list[str] = []
+    fewer = Plan(road.folder, [road.plan().stages["a"]])
+    assert fewer.publish(tmp_path / "other", {"a": ("said",)}, said.append) == [tmp_path / "other" / "said"]
+    assert (out / "said").exists() and said == []  # another folder's answer is its own
+    for wanted in ({"b": ("said",), "c": ("figures",)}, {}):
+        road.plan().publish(out, {"b": ("said",)})
+        assert (out / "said").read_text().startswith("b(")
+        fewer.publish(out, wanted, said.append)
+        assert [path.name for path in out.iterdir()] == ["figures"]
+    assert said == ["said: of an earlier result of the stage b, removed"] * 2
+
+
 def test_an_unknown_stage_is_named_with_those_that_are(road: Road) -> None:
     with pytest.raises(CxrError, match="there is no stage 'e'") as caught:
         road.run("e")

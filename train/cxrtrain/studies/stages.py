@@ -9,6 +9,8 @@ before it, so the whole plan is known before anything runs. Results are `cxrdata
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 CACHED, TO_RUN = "cached", "to run"
 _SCRATCH = "scratch"
-_ANY_KEY = "[0-9a-f]" * 24
+_PUBLISHED = "published.json"  # by folder: name -> the stage whose result was copied there
 
 
 @dataclass(frozen=True)
@@ -142,17 +144,29 @@ class Plan:
         return written
 
     def _clear(self, out: Path, wanted: Mapping[str, Sequence[str]], say: Callable[[str], None]) -> None:
-        """Remove what is in `out` of other results of the stages: only names that one of them holds, so nobody's own files."""
-        now = [(stage, self.result(stage)) for stage in wanted if stage in self.stages and self.is_there(stage)]
-        kept = {name for stage, result in now for name in wanted[stage] if (result / name).exists()}
-        for stage, names in wanted.items():
-            earlier = [one for one in self.folder.glob(f"{stage}-{_ANY_KEY}") if (stage, one) not in now]
-            for name in names:
-                place = out / name
-                if name in kept or not place.exists() or not any((one / name).exists() for one in earlier):
-                    continue
-                shutil.rmtree(place) if place.is_dir() else place.unlink()
-                say(f"{name}: of an earlier result of the stage {stage}, removed")
+        """Remove what was published in `out` before and is not to be there now: by the record of it, so nobody's own files. The
+        new record comes before the copies, so that an interruption leaves none that it does not name."""
+        record = self.folder / _PUBLISHED
+        places: dict[str, dict[str, str]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        here = os.path.relpath(out, self.folder)  # a study that is moved as a whole knows its own
+        now = {
+            name: stage
+            for stage, names in wanted.items()
+            if stage in self.stages and self.is_there(stage)
+            for name in names
+            if (self.result(stage) / name).exists()
+        }
+        for name, stage in places.get(here, {}).items():
+            place = out / name
+            if name in now or not place.exists():
+                continue
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+            say(f"{name}: of an earlier result of the stage {stage}, removed")
+        make_private(self.folder)
+        text = json.dumps(places | {here: now}, indent=1, sort_keys=True) + "\n"
+        aside = record.with_name(f"{_PUBLISHED}.new")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(record)
 
 
 @cache

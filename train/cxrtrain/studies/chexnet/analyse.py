@@ -16,6 +16,7 @@ from cxrdata.errors import CxrError
 from cxrdata.report.audit_tables import paper_table
 from cxrdata.small_cells import MIN_CELL
 from cxrtrain.studies.chexnet import design
+from cxrtrain.studies.chexnet.masking import mask_beside
 
 if TYPE_CHECKING:
     from cxrdata.store.catalog import Catalog
@@ -33,7 +34,7 @@ _OLD_LABELS = ("a", "b")  # variants of NIH's table: the labels of 2017, before 
 
 @dataclass(frozen=True)
 class Wish:
-    """What to compute. min_cell: groups of fewer patients are masked; 1 masks none."""
+    """What to compute. min_cell: groups of fewer patients are masked, and what would tell them; 1 masks none."""
 
     bootstrap: int = design.REPLICATES
     seed: int = design.SEED
@@ -131,7 +132,7 @@ def analyse(given: Given, wish: Wish, *, tell: Callable[[str], None] = lambda _:
         {"dataset": design.DATASET, "old": list(_OLD_LABELS)},
     )
     return Analysis(
-        found.rows,
+        mask_beside(found.rows, found.scored, wish.min_cell),
         pl.DataFrame(list(counts.values()), schema=JUDGED, orient="row"),
         notes,
         bool(given.catalog.manifest["synthetic"]),

@@ -37,6 +37,7 @@ def explored(
         labels=design.FINDINGS,
         resampled=draws,
         plane=wish.plane,
+        min_cell=wish.min_cell,
     )
     try:
         return explore(catalog, request)
@@ -53,7 +54,12 @@ def save(found: Exploration, folder: Path) -> None:
     """Its tables and figures, and what is needed to draw some of them again on the page, with the numbers of these as CSV."""
     found.save(folder)
     save_figures([figure for figure in found.figures if figure.name in ON_PAGE], folder / "figures", formats=("csv",))
-    about = {"marginals": found.marginals, "values": dict(found.values), "notes": found.notes}
+    about = {
+        "marginals": found.marginals,
+        "values": dict(found.values),
+        "min_cell": found.min_cell,
+        "notes": found.notes,
+    }
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -62,4 +68,5 @@ def read(folder: Path) -> Exploration:
     frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("sample", "explained", "tests")}
     about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
     values = {name: tuple(texts) for name, texts in about["values"].items()}
-    return Exploration(**frames, marginals=tuple(about["marginals"]), values=values, notes=about["notes"])
+    marginals, min_cell = tuple(about["marginals"]), about["min_cell"]
+    return Exploration(**frames, marginals=marginals, values=values, min_cell=min_cell, notes=about["notes"])

@@ -120,7 +120,7 @@ def analysis(desk: Desk, wish: Wish) -> list[Stage]:
     ]
     for model in desk.explored:
         after = dict.fromkeys((*desk.after([model]), *desk.after([model], EMBEDDINGS), RESAMPLE))
-        wished = told("per_group", "plane")
+        wished = told("per_group", "plane", "min_cell")
         stages.append(Stage(f"{EXPLORE}-{model}", _explore(desk, wish, model), tuple(after), wished))
     before = (COHORT, RESAMPLE, DETECTION, ATTRIBUTES, *(f"{EXPLORE}-{model}" for model in desk.explored))
     readings = () if desk.trained else desk.after(desk.models)
