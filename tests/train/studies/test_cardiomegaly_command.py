@@ -92,7 +92,7 @@ def test_found_again_and_run_anew(command: Command, predicted: Path, tmp_path: P
     # The old page does not stand beside the new table.
     removed = [
         f"{name}: of an earlier result of the stage report, removed"
-        for name in ("report.html", "published.csv", "figures")
+        for name in ("figures", "published.csv", "report.html")
     ]
     assert err.splitlines() == ["analyse: done", *removed]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
