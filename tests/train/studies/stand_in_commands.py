@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cxrtrain.studies.stages import Plan
+
 Leaves = Callable[[tuple[str, ...], Path], None]
 # Modules of the shared machinery that run commands.
 _RUN_BY = ("cxrtrain.studies.data", "cxrtrain.studies.models")
@@ -43,6 +45,23 @@ class Commands:
         self.epochs[words[1]] = self.epochs.get(words[1], 0) + 1
         if self.stops_at == words[1]:
             raise KeyboardInterrupt
+
+    def goes_on(self, plan: Callable[[], Plan], stage: str, experiment: str, only: str | None = None) -> list[str]:
+        """Break `train-STAGE` off in its first epoch, run the plan again, and give what was run then; its checkpoint must have
+        outlived the interruption, must be in the result, and must be gone from where it was kept."""
+        self.stops_at = experiment
+        with pytest.raises(KeyboardInterrupt):
+            plan().run(only)
+        (half,) = (plan().folder / "scratch").iterdir()
+        assert (half / "run" / "epoch").exists()
+        self.stops_at = None
+        self.said.clear()
+        again = plan()
+        again.run(only)
+        assert (again.result(f"train-{stage}") / "run" / "epoch").exists()
+        assert not half.exists()
+        assert self.epochs[experiment] == 2
+        return self.names()
 
     def names(self) -> list[str]:
         """What was run, in order; of trainings and images with their first word."""

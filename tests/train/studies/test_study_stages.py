@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cxrdata.errors import CxrError
-from cxrtrain.studies.stages import Plan, Stage, Work, study_digest
+from cxrtrain.studies import stages
+from cxrtrain.studies.stages import Plan, Stage, Work, digest_of_code
 
 
 class Road:
@@ -122,6 +123,16 @@ def test_what_no_stage_of_a_later_plan_makes_goes_too(road: Road, tmp_path: Path
     assert said == ["said: of an earlier result of the stage b, removed"] * 2
 
 
+def test_files_of_a_stage_apart_have_a_folder_of_its_name(road: Road, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    road.run()
+    written = road.plan().publish(out, {"b": ("said",), "c": ("said",)}, apart=("b",))
+    assert written == [out / "b" / "said", out / "said"]
+    assert (out / "b" / "said").read_text() == "b(a()1)1"
+    road.plan().publish(out, {"c": ("said",)})
+    assert [path.name for path in out.iterdir()] == ["said"]  # and no empty folder is left
+
+
 def test_an_unknown_stage_is_named_with_those_that_are(road: Road) -> None:
     with pytest.raises(CxrError, match="there is no stage 'e'") as caught:
         road.run("e")
@@ -132,7 +143,7 @@ def test_the_digest_of_the_code_is_of_every_file(monkeypatch: pytest.MonkeyPatch
     """Studies have files of the same names."""
     told: dict[str, dict[str, str]] = {}
     monkeypatch.setattr("cxrtrain.studies.stages.stage_key", lambda **inputs: told.update(inputs) or "key")
-    assert study_digest.__wrapped__() == "key"
+    assert digest_of_code.__wrapped__(Path(stages.__file__).parent) == "key"
     assert {"stages.py", "chexnet/report.py", "chexploration/report.py", "chexploration/published.tsv"} <= set(
-        told["studies"]
+        told["folder"]
     )

@@ -161,7 +161,7 @@ def _run(command: str, experiment: DneExperiment, folder: Path, wishes: dict[str
         return
     with progress("noise editing", quiet=quiet) as tell:
         plan.run(only, tell=tell, say=say)
-    written = publish(plan, out)
+    written = publish(plan, out, say)
     for path in written:
         remark(str(path), quiet=quiet)
     for name in _SHOWN if command in ("run", "evaluate") else ("validation.csv",) if command == "finetune" else ():

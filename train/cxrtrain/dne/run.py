@@ -1,4 +1,4 @@
-"""A DNE experiment as stages: [data → catalog → split → store → backbone →] bundle → probe → fit-… → finetune → evaluate → report.
+"""A DNE experiment as stages: [data → catalog → splits → store → train-backbone →] bundle → probe → fit-… → finetune → evaluate → report.
 
 Those in brackets for drawn data alone; every one of them is commands that anyone can run by hand. Each stage is found again by
 what went into it; embeddings are kept beside them by what they are of (`backbone.Embeddings`).
@@ -6,22 +6,21 @@ what went into it; embeddings are kept beside them by what they are of (`backbon
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrdata.errors import CxrError
-from cxrdata.stages import code_digest, sha256_file, stage_key
+from cxrdata.stages import sha256_file, stage_key
 from cxrtrain.dne.config import BLACK, DneExperiment
-from cxrtrain.dne.phantoms import BACKBONE, PHANTOM_SPLIT, STORE, Drawn, drawn_stages, places
+from cxrtrain.dne.phantoms import TRAIN_BACKBONE, backbone_stage, drawn_data, on_drawn
 from cxrtrain.dne.ways import Way, ways_of
 from cxrtrain.models.weights import BACKBONE_ONLY, BEST, RUN
-from cxrtrain.studies.stages import Plan, Stage, Work
+from cxrtrain.studies.data import StudyData, store_digest
+from cxrtrain.studies.stages import Plan, Stage, Work, digest_of_code
 
 if TYPE_CHECKING:
     from cxrtrain.dne.ground import Box, Ground
@@ -31,6 +30,8 @@ STAGES = "stages"
 BUNDLE, PROBE, FIT, FINETUNE, EVALUATE, REPORT = "bundle", "probe", "fit", "finetune", "evaluate", "report"
 SEARCH, PREDICTIONS = "search", "predictions"
 _MAY_GROW = ("steps", "budget", "api_budget")
+_HERE = Path(__file__).parent
+FILES = ("noise.safetensors", "noise.png", "trace.csv")  # of each noise
 TABLES = ("fairness.csv", "hiding.csv", "pictures.csv", "published.csv", "audit.csv")
 
 
@@ -62,8 +63,8 @@ def plan_of(out: Path, experiment: DneExperiment, wish: Wish, *, say: Callable[[
             "CXR-163", "a black box gives no gradients, and the noise is to be fitted by them", fix="--access black"
         )
     road = _Road(out, experiment, wish, ways, say)
-    stages = [*drawn_stages(road.drawn)] if road.drawn is not None else []
-    stages += [
+    stages = [
+        *road.drawing(),
         road.bundle(),
         road.probe(),
         *(road.fit(way) for way in ways),
@@ -88,16 +89,24 @@ class _Road:
     say: Callable[[str], None]
 
     @property
-    def drawn(self) -> Drawn | None:
+    def drawn(self) -> StudyData | None:
+        """The drawn data; null on a catalog and store of one's own."""
         phantoms = self.experiment.phantoms
         if phantoms is None:
             return None
-        return Drawn(self.experiment, phantoms, self.wish.folder / phantoms.norms, self.wish.workers)
+        return drawn_data(self.experiment, phantoms, self.wish.folder, self.wish.workers)
+
+    def drawing(self) -> list[Stage]:
+        """Drawn data, and the backbone that learns on a part of them."""
+        data, phantoms = self.drawn, self.experiment.phantoms
+        if data is None or phantoms is None:
+            return []
+        return [*data.stages(), backbone_stage(data, self.experiment, phantoms)]
 
     @property
     def before(self) -> tuple[str, ...]:
         """Stages that say where images and weights are."""
-        return (STORE, BACKBONE) if self.drawn is not None else ()
+        return (*self.drawn.before, TRAIN_BACKBONE) if self.drawn is not None else ()
 
     @property
     def given(self) -> dict[str, Any]:
@@ -122,15 +131,14 @@ class _Road:
             from cxrtrain.prepare import prepare
             from cxrtrain.probe.data import patients_of
 
-            catalog = self._catalog(on)
-            with cxrdata.open(catalog) as opened:
+            with cxrdata.open(self._places(on)[0]) as opened:
                 made = prepare(opened, self._experiment(on).as_training, on.folder)
                 np.save(on.folder / PATIENTS, patients_of(opened, made))
 
         inputs: dict[str, Any] = {"training": asdict(self.experiment.as_training)}
         if self.drawn is None:
             inputs |= _own_catalog(self.experiment, self.wish)
-        return Stage(BUNDLE, work, (PHANTOM_SPLIT,) if self.drawn is not None else (), inputs)
+        return Stage(BUNDLE, work, self.drawn.before if self.drawn is not None else (), inputs)
 
     def probe(self) -> Stage:
         def work(on: Work) -> None:
@@ -197,7 +205,7 @@ class _Road:
                     ground, self._noises(on), on.of[PROBE], on.of[FINETUNE], on.folder, synthetic=bool(about["synthetic"]), tell=on.tell
                 )  # fmt: skip
 
-        inputs = {"judge": asdict(self.experiment.judge), "code": dne_digest(), **self.given}
+        inputs = {"judge": asdict(self.experiment.judge), "code": digest_of_code(_HERE), **self.given}
         return Stage(EVALUATE, work, (*self._after_fits(), FINETUNE), inputs)
 
     def _after_fits(self) -> tuple[str, ...]:
@@ -210,19 +218,16 @@ class _Road:
 
     def _experiment(self, on: Work) -> DneExperiment:
         """The experiment with what earlier stages made in it."""
-        return self.experiment if self.drawn is None else places(self.experiment, on)
+        return self.experiment if self.drawn is None else on_drawn(self.experiment, on)
 
-    def _catalog(self, on: Work) -> Path | None:
-        if self.drawn is None:
-            return self.wish.catalog
-        from cxrtrain.dne.phantoms import CATALOG_FOLDER
-
-        return on.of[PHANTOM_SPLIT] / CATALOG_FOLDER
+    def _places(self, on: Work) -> tuple[Path | None, Path | None]:
+        """Catalog and store."""
+        return (self.wish.catalog, self.wish.store) if self.drawn is None else self.drawn.places(on)
 
     def _ground(self, on: Work, parts: tuple[str, ...]) -> AbstractContextManager[Ground]:
         from cxrtrain.dne.ground import EMBEDDINGS, opened
 
-        store = self.wish.store if self.drawn is None else on.of[STORE] / STORE
+        _, store = self._places(on)
         assert store is not None
         return opened(
             self._experiment(on), on.of[BUNDLE], store, self.out / EMBEDDINGS, parts=parts, box=self.wish.box,
@@ -231,14 +236,10 @@ class _Road:
 
 
 def _own_store(wish: Wish) -> dict[str, Any]:
-    manifest = None if wish.store is None else wish.store / "manifest.json"
-    if manifest is None:
+    if wish.store is None:
         fix = "--store STORE (`cxrdata images build` makes one), or dne-quick, which draws its data"
         raise CxrError("CXR-502", "nothing says where the pixels are", fix=fix)
-    if not manifest.is_file():
-        fix = "build it, or let its build finish: cxrdata images build --size SIDE --out STORE"
-        raise CxrError("CXR-148", "there is no finished image store here", where=str(wish.store), fix=fix)
-    return {"store": sha256_file(manifest)}
+    return {"store": store_digest(wish.store)}
 
 
 def _own_catalog(experiment: DneExperiment, wish: Wish) -> dict[str, Any]:
@@ -293,36 +294,11 @@ def _report(ways: tuple[Way, ...]) -> Stage:
         write_figures(on.of[EVALUATE], fits, on.folder)
 
     after = (EVALUATE, *(f"{FIT}-{way.name}" for way in ways))
-    return Stage(REPORT, work, after, {"code": dne_digest()})
+    return Stage(REPORT, work, after, {"code": digest_of_code(_HERE)})
 
 
-@cache
-def dne_digest() -> str:
-    """A digest of the code of cxrdata and of this folder: for stages that are quick, so that newer code is not passed by."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return stage_key(cxrdata=code_digest(), dne={path.name: sha256_file(path) for path in files})
-
-
-def publish(plan: Plan, out: Path) -> list[Path]:
-    """Copy what is finished of noises, tables and figures to where it was asked for, and say what that is."""
-    wanted: Mapping[str, tuple[str, ...]] = {
-        **{name: ("noise.safetensors", "noise.png", "trace.csv") for name in plan.stages if name.startswith(f"{FIT}-")},
-        FINETUNE: ("validation.csv",),
-        EVALUATE: (*TABLES, PREDICTIONS),
-        REPORT: ("figures",),
-    }
-    written = []
-    for name, files in wanted.items():
-        place = out / name if name.startswith(f"{FIT}-") else out
-        for one in files if plan.is_there(name) else ():
-            source, to = plan.result(name) / one, place / one
-            if not source.exists():
-                continue
-            to.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.rmtree(to, ignore_errors=True)
-                shutil.copytree(source, to)
-            else:
-                shutil.copyfile(source, to)
-            written.append(to)
-    return written
+def publish(plan: Plan, out: Path, say: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """Copy what is finished of noises, tables and figures to where it was asked for, and give what that is."""
+    fits = {name: FILES for name in plan.stages if name.startswith(f"{FIT}-")}
+    wanted = {**fits, FINETUNE: ("validation.csv",), EVALUATE: (*TABLES, PREDICTIONS), REPORT: ("figures",)}
+    return plan.publish(out, wanted, say, apart=tuple(fits))

@@ -91,14 +91,7 @@ class StudyData:
         if self.store is None:
             fix = "--data synthetic, or --predictions DIR, or a catalog and a store: -c CATALOG --store STORE"
             raise CxrError("CXR-502", "nothing says what to train on", fix=fix)
-        manifest = self.store / "manifest.json"
-        if not manifest.is_file():
-            raise CxrError(
-                "CXR-148",
-                "there is no finished image store here",
-                where=str(self.store),
-                fix="cxrdata images build --size 224 --out STORE",
-            )
+        store = store_digest(self.store)
         with cxrdata.open(self.catalog) as opened:
             held = opened.manifest["datasets"]
             if lacking := [one for one in self.needs if one not in held]:
@@ -113,7 +106,7 @@ class StudyData:
             for wish in self.splits:
                 made = opened.folder.splits / wish.name / "manifest.json"
                 splits[wish.name] = sha256_file(made) if made.is_file() else wish.words(held)
-            return {"catalog": opened.build.build_id, "splits": splits, "store": sha256_file(manifest)}
+            return {"catalog": opened.build.build_id, "splits": splits, "store": store}
 
     def check_store(self, experiment: DataConfig) -> None:
         """Whether an experiment can read a store of one's own; that there is one, `inputs` says. Raises CxrError CXR-151: it is
@@ -186,3 +179,12 @@ class StudyData:
             Stage(SPLITS, split, (CATALOG,), {"splits": splits}),
             Stage(STORE, store, (DATA, SPLITS), {"side": wish.side, "where": self.where}),
         ]
+
+
+def store_digest(store: Path) -> str:
+    """What an image store holds, by its manifest. Raises CxrError CXR-148: no finished store."""
+    manifest = store / "manifest.json"
+    if not manifest.is_file():
+        fix = "build it, or let its build finish: cxrdata images build --size SIDE --out STORE"
+        raise CxrError("CXR-148", "there is no finished image store here", where=str(store), fix=fix)
+    return sha256_file(manifest)

@@ -124,60 +124,68 @@ class Plan:
         return done
 
     def publish(
-        self, out: Path, wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = lambda _: None
+        self,
+        out: Path,
+        wanted: Mapping[str, Sequence[str]],
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        apart: Sequence[str] = (),
     ) -> list[Path]:
         """Copy what is finished to where it was asked for, and give what that is. wanted: files and folders of each stage, of
-        stages that this plan may lack too. What an earlier result left there goes first, so that no folder holds two results."""
-        self._clear(out, wanted, say)
-        written = []
-        for stage, names in wanted.items():
-            for name in names if stage in self.stages and self.is_there(stage) else ():
-                source, place = self.result(stage) / name, out / name
-                if source.is_dir():
-                    shutil.rmtree(place, ignore_errors=True)
-                    shutil.copytree(source, place)
-                elif source.is_file():
-                    shutil.copyfile(source, place)
-                else:
-                    continue
-                written.append(place)
-        return written
-
-    def _clear(self, out: Path, wanted: Mapping[str, Sequence[str]], say: Callable[[str], None]) -> None:
-        """Remove what was published in `out` before and is not to be there now: by the record of it, so nobody's own files. The
-        new record comes before the copies, so that an interruption leaves none that it does not name."""
-        record = self.folder / _PUBLISHED
-        places: dict[str, dict[str, str]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        here = os.path.relpath(out, self.folder)  # a study that is moved as a whole knows its own
+        stages that this plan may lack too; apart: stages whose files go into a folder of the stage's name. What an earlier result
+        left there goes first, so that no folder holds two results."""
         now = {
-            name: stage
+            f"{stage}/{name}" if stage in apart else name: (stage, self.result(stage) / name)
             for stage, names in wanted.items()
             if stage in self.stages and self.is_there(stage)
             for name in names
             if (self.result(stage) / name).exists()
         }
+        self._clear(out, {name: stage for name, (stage, _) in now.items()}, say)
+        for name, (_, source) in now.items():
+            place = out / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.copytree(source, place)
+            else:
+                shutil.copyfile(source, place)
+        return [out / name for name in now]
+
+    def _clear(self, out: Path, now: Mapping[str, str], say: Callable[[str], None]) -> None:
+        """Remove what was published in `out` before and is not to be there now: by the record of it, so nobody's own files. The
+        new record comes before the copies, so that an interruption leaves none that it does not name."""
+        record = self.folder / _PUBLISHED
+        places: dict[str, dict[str, str]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        here = os.path.relpath(out, self.folder)  # a study that is moved as a whole knows its own
         for name, stage in places.get(here, {}).items():
             place = out / name
             if name in now or not place.exists():
                 continue
             shutil.rmtree(place) if place.is_dir() else place.unlink()
+            if place.parent != out and not any(place.parent.iterdir()):
+                place.parent.rmdir()  # of a stage apart
             say(f"{name}: of an earlier result of the stage {stage}, removed")
         make_private(self.folder)
-        text = json.dumps(places | {here: now}, indent=1, sort_keys=True) + "\n"
+        text = json.dumps(places | {here: dict(now)}, indent=1, sort_keys=True) + "\n"
         aside = record.with_name(f"{_PUBLISHED}.new")
         aside.write_text(text, encoding="utf-8")
         aside.replace(record)
 
 
 @cache
-def study_digest() -> str:
-    """A digest of the code of cxrdata and of the studies: for stages that are quick, so that newer code is not passed by."""
-    root = Path(__file__).parent
+def digest_of_code(root: Path) -> str:
+    """A digest of the code of cxrdata and of a folder: for stages that are quick, so that newer code is not passed by."""
     return stage_key(
         cxrdata=code_digest(),
-        studies={
+        folder={
             path.relative_to(root).as_posix(): sha256_file(path)  # every study has a report.py
             for path in sorted(root.rglob("*"))
             if path.suffix in (".py", ".tsv")
         },
     )
+
+
+def study_digest() -> str:
+    """The code of all studies."""
+    return digest_of_code(Path(__file__).parent)
