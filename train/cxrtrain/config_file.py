@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cxrdata.errors import CxrError, nearest
 from cxrdata.tomlfile import read_toml
 from cxrtrain import config as c
 from cxrtrain.resources import experiments_folder
+
+Kind = TypeVar("Kind")
 
 # Of each table: key -> what it may be.
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -77,14 +79,31 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> c.Experiment:
                 f"there is no experiment and no file {said!r}{nearest(said, experiment_names())}",
                 fix=f"experiments: {', '.join(experiment_names())}; or name a TOML file",
             )
+    return with_sets(path, sets, experiment_of)
+
+
+def with_sets(path: Path, sets: Sequence[str], made_of: Callable[..., Kind]) -> Kind:
+    """What a file says, changed by `--set`. made_of: of the content and `where`, the experiment, raising what does not fit.
+
+    A value of `--set` that does not fit is told as such, and the file's own mistakes as the file's.
+    """
     content, _ = read_toml(path)
     content.setdefault("name", path.stem)
+
+    def fits(some: Sequence[str]) -> bool:
+        """Whether these make an experiment: then the value that was left out is the one that does not fit."""
+        try:
+            made_of(_changed(content, some), where="")
+        except CxrError:
+            return False
+        return True
+
     try:
-        return experiment_of(_changed(content, sets), where=path.name)
+        return made_of(_changed(content, sets), where=path.name)
     except CxrError as error:
         if sets and error.where == path.name:
-            experiment_of(content, where=path.name)  # the file's own mistakes are told as such
-            guilty = [at for at in range(len(sets)) if _fits(content, [*sets[:at], *sets[at + 1 :]])]
+            made_of(content, where=path.name)
+            guilty = [at for at in range(len(sets)) if fits([*sets[:at], *sets[at + 1 :]])]
             told = [sets[at] for at in guilty[-1:]] or sets
             raise CxrError(
                 error.code, error.problem, where=" ".join(f"--set {one}" for one in told), fix=error.fix
@@ -97,15 +116,6 @@ def _changed(content: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     for text in sets:
         set_value(changed, text)
     return changed
-
-
-def _fits(content: Mapping[str, Any], sets: Sequence[str]) -> bool:
-    """Whether this makes an experiment: then the value that was left out is the one that does not fit."""
-    try:
-        experiment_of(_changed(content, sets), where="")
-    except CxrError:
-        return False
-    return True
 
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> c.Experiment:

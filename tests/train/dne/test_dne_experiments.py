@@ -146,3 +146,9 @@ def test_values_that_make_no_sense(at: str, value: object, said: str) -> None:
         experiment_of(MINIMAL | {at: value}, where="a.toml")
     assert said in told.value.problem
     assert told.value.fix
+
+
+def test_of_several_settings_the_one_that_does_not_fit_is_told() -> None:
+    with pytest.raises(CxrError) as caught:
+        read_experiment("dne-quick", ["noise.limit=0.2", "seed=-1", "judge.bootstrap=10"])
+    assert caught.value.where == "--set seed=-1"

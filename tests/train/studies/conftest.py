@@ -21,19 +21,33 @@ def predicted(tmp_path: Path) -> Path:
     return folder
 
 
+Command = Callable[..., tuple[int, str, str]]
+
+
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`command("--out", …)`: exit code, stdout and stderr of `cxrdata case-study cardiomegaly`, installed or not."""
+def cxrdata_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, str], Command]:
+    """`cxrdata_command("study", "chexnet")("--out", …)`: exit code, stdout and stderr, installed or not."""
     main = import_module("cxrdata.cli.main")
     monkeypatch.setitem(main.COMMANDS, "case-study", ("cxrtrain.cli.case_study", "case_study", ""))
+    monkeypatch.setitem(main.COMMANDS, "study", ("cxrtrain.cli.study", "study", ""))
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main.run(["case-study", "cardiomegaly", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+    def named(*words: str) -> Command:
+        def run(*arguments: object) -> tuple[int, str, str]:
+            capsys.readouterr()
+            code = main.run([*words, *map(str, arguments)])
+            said = capsys.readouterr()
+            return code, said.out, said.err
 
-    return run
+        return run
+
+    return named
+
+
+@pytest.fixture
+def command(cxrdata_command: Callable[[str, str], Command]) -> Command:
+    return cxrdata_command("case-study", "cardiomegaly")
 
 
 @pytest.fixture(scope="session")
@@ -43,20 +57,8 @@ def chexploration(synthetic: Callable[..., Path], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def chexploration_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """`chexploration_command("--out", …)`: exit code, stdout and stderr of `cxrdata study chexploration`, installed or not."""
-    main = import_module("cxrdata.cli.main")
-    monkeypatch.setitem(main.COMMANDS, "study", ("cxrtrain.cli.study", "study", ""))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main.run(["study", "chexploration", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def chexploration_command(cxrdata_command: Callable[[str, str], Command]) -> Command:
+    return cxrdata_command("study", "chexploration")
 
 
 @pytest.fixture

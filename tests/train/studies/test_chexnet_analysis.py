@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +40,8 @@ def catalog(synthetic: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`command("--out", …)`: exit code, stdout and stderr of `cxrdata study chexnet`, installed or not."""
-    main = import_module("cxrdata.cli.main")
-    monkeypatch.setitem(main.COMMANDS, "study", ("cxrtrain.cli.study", "study", ""))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main.run(["study", "chexnet", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def command(cxrdata_command: Callable[[str, str], Command]) -> Command:
+    return cxrdata_command("study", "chexnet")
 
 
 def of(catalog: Path, *files: Path, wish: Wish = QUICK) -> Analysis:

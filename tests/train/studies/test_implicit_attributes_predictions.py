@@ -43,18 +43,8 @@ SLUGS = ("no_finding", "cardiomegaly", "pleural_effusion")
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`study("--out", …)`: exit code, stdout and stderr, installed or not."""
-    main = import_module("cxrdata.cli.main")
-    monkeypatch.setitem(main.COMMANDS, "study", ("cxrtrain.cli.study", "study", ""))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main.run(["study", "implicit-attributes", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def study(cxrdata_command: Callable[[str, str], Command]) -> Command:
+    return cxrdata_command("study", "implicit-attributes")
 
 
 def evaluated(study: Command, place: Path, out: Path, *more: object) -> pl.DataFrame:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrdata.audit.thresholds import Rule
 from cxrdata.errors import CxrError, nearest
-from cxrdata.tomlfile import read_toml
 from cxrtrain.config import NORMALISE, POLICIES, PRECISIONS
-from cxrtrain.config_file import DNE, build, literal, set_value, table_lines
+from cxrtrain.config_file import DNE, build, literal, table_lines, with_sets
 from cxrtrain.dne import config as d
 from cxrtrain.resources import experiments_folder
 
@@ -52,19 +50,7 @@ def read_experiment(said: str, sets: Sequence[str] = ()) -> tuple[d.DneExperimen
                 f"there is no experiment of noise editing and no file {said!r}{nearest(said, known)}",
                 fix=f"experiments: {', '.join(known)}; or name a TOML file",
             )
-    content, _ = read_toml(path)
-    content.setdefault("name", path.stem)
-    changed = deepcopy(content)
-    for text in sets:
-        set_value(changed, text)
-    try:
-        return experiment_of(changed, where=path.name), path.parent
-    except CxrError as error:
-        if sets:
-            experiment_of(content, where=path.name)  # the file's own mistakes are told as such
-            where = " ".join(f"--set {one}" for one in sets)
-            raise CxrError(error.code, error.problem, where=where, fix=error.fix) from error
-        raise
+    return with_sets(path, sets, experiment_of), path.parent
 
 
 def experiment_of(content: Mapping[str, Any], *, where: str) -> d.DneExperiment:

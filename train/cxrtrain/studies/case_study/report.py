@@ -15,6 +15,7 @@ from cxrtrain.studies.case_study.design import ADULTS, CAREFUL, NAMES, WHAT_DIFF
 from cxrtrain.studies.case_study.figures import case_study_figures, named
 from cxrtrain.studies.case_study.published import QUANTITIES, comparison
 from cxrtrain.studies.comparison import rounded, signed
+from cxrtrain.studies.page import write_page
 
 _SMALL = 0.001
 TITLE = "Adults' models on children's hearts"
@@ -211,11 +212,6 @@ def _comparison(analysis: Analysis) -> Table:
 
 def write_report(analysis: Analysis, folder: Path) -> Page:
     """report.html, figures/ (SVG, PNG, CSV) and published.csv into a folder."""
-    from cxrdata.report.figure import FORMATS, save_figures
-    from cxrdata.report.page import render
-
     made = page(analysis)
-    (folder / "report.html").write_text(render(made), encoding="utf-8")
-    save_figures(made.figures, folder / "figures", formats=FORMATS)
-    comparison(analysis).write_csv(folder / "published.csv")
+    write_page(made, comparison(analysis), folder)
     return made

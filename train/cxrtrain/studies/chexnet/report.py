@@ -16,6 +16,7 @@ from cxrtrain.studies.chexnet.design import BY_WORDS, DECADES, RETRAINED, SYSTEM
 from cxrtrain.studies.chexnet.figures import in_words, said, study_figures
 from cxrtrain.studies.chexnet.published import comparison, is_published_test
 from cxrtrain.studies.comparison import rounded, signed
+from cxrtrain.studies.page import write_page
 
 TITLE = "CheXNet's fourteen findings, and whom they hold for"
 SYNTHETIC = (
@@ -142,11 +143,6 @@ def _gaps(analysis: Analysis) -> pl.DataFrame:
 
 def write_report(analysis: Analysis, folder: Path) -> Page:
     """report.html, figures/ (SVG, PNG, CSV) and published.csv into a folder."""
-    from cxrdata.report.figure import FORMATS, save_figures
-    from cxrdata.report.page import render
-
     made = page(analysis)
-    (folder / "report.html").write_text(render(made), encoding="utf-8")
-    save_figures(made.figures, folder / "figures", formats=FORMATS)
-    comparison(analysis).write_csv(folder / "published.csv")
+    write_page(made, comparison(analysis), folder)
     return made

@@ -18,6 +18,7 @@ from cxrtrain.studies.chexploration.figures import shown, study_figures
 from cxrtrain.studies.chexploration.published import QUANTITIES, comparison
 from cxrtrain.studies.chexploration.result import Result
 from cxrtrain.studies.comparison import rounded, signed
+from cxrtrain.studies.page import write_page
 
 TITLE = "Race and sex in models that find disease"
 SYNTHETIC = (
@@ -223,15 +224,10 @@ def _comparison(result: Result) -> list[Figure | Table]:
 
 def write_report(result: Result, folder: Path) -> Page:
     """report.html, figures/ (SVG, PNG, CSV) and published.csv into a folder."""
-    from cxrdata.report.figure import FORMATS, save_figures
-    from cxrdata.report.page import render
-
     made = page(result)
-    (folder / "report.html").write_text(render(made), encoding="utf-8")
     # Those of the explorations are saved with them.
     own = [
         figure for figure in made.figures if not figure.name.startswith(tuple(f"{one}_" for one in result.explorations))
     ]
-    save_figures(own, folder / "figures", formats=FORMATS)
-    comparison(result).write_csv(folder / "published.csv")
+    write_page(made, comparison(result), folder, figures=own)
     return made

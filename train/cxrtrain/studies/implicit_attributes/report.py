@@ -17,6 +17,7 @@ from cxrtrain.studies.implicit_attributes.evaluate import ACCURACY, AUROC
 from cxrtrain.studies.implicit_attributes.figures import named, study_figures
 from cxrtrain.studies.implicit_attributes.published import QUANTITIES, comparison
 from cxrtrain.studies.implicit_attributes.sets import ALL
+from cxrtrain.studies.page import write_page
 
 TITLE = "Race in what models of disease have learnt"
 _SYNTHETIC = (
@@ -195,11 +196,6 @@ def _comparison(analysis: Analysis) -> Table:
 
 def write_report(analysis: Analysis, folder: Path) -> Page:
     """report.html, figures/ (SVG, PNG, CSV) and published.csv into a folder."""
-    from cxrdata.report.figure import FORMATS, save_figures
-    from cxrdata.report.page import render
-
     made = page(analysis)
-    (folder / "report.html").write_text(render(made), encoding="utf-8")
-    save_figures(made.figures, folder / "figures", formats=FORMATS)
-    comparison(analysis).write_csv(folder / "published.csv")
+    write_page(made, comparison(analysis), folder)
     return made
